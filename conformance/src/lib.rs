@@ -1,0 +1,2 @@
+//! Checks and loads any tus 1.0 server over the network.
+

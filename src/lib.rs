@@ -1,0 +1,1 @@
+//! Highwater: a resumable upload server.
