@@ -1,0 +1,205 @@
+//! The port to where bytes lie. Stores are pushed to, frame by frame; they know nothing of HTTP, records or offsets told.
+
+pub mod disk;
+pub mod memory;
+
+#[cfg(test)]
+mod contract;
+
+use std::ops::Range;
+use std::time::SystemTime;
+use std::{io, path::PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::upload::UploadId;
+
+/// A file of the store, named by what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum File {
+    /// The bytes of an upload: what people look for in the data directory.
+    Upload(UploadId),
+    /// A further name (hard link) of another upload's file, the n-th that this upload keeps for itself.
+    Link(UploadId, u32),
+    /// A final on its way to become one plain file.
+    Draft(UploadId),
+    /// The sidecar: what is needed to make the record anew. Written once, at creation.
+    About(UploadId),
+    /// The sidecar's other half for a joined upload: its segments.
+    List(UploadId),
+}
+
+impl File {
+    /// The upload that the file belongs to.
+    #[must_use]
+    pub fn owner(&self) -> &UploadId {
+        match self {
+            Self::Upload(id)
+            | Self::Link(id, _)
+            | Self::Draft(id)
+            | Self::About(id)
+            | Self::List(id) => id,
+        }
+    }
+}
+
+/// `len` bytes of `file`, from `start`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Where.
+    pub file: File,
+    /// First byte.
+    pub start: u64,
+    /// How many.
+    pub len: u64,
+}
+
+/// Where the bytes of one upload lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blob {
+    /// In `File::Upload` of that id, from its start; the file grows as bytes come. A missing file has no bytes.
+    Own(UploadId),
+    /// In ranges of files, in this order. With exactly one segment it can be written, inside that segment.
+    Segments(Vec<Segment>),
+}
+
+/// Bytes on their way out, in pieces of bounded size.
+pub type Pieces = BoxStream<'static, Result<Bytes, BlobError>>;
+
+/// What goes wrong with bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// A file is gone, or shorter than its upload's offset.
+    #[error("the stored bytes are gone or too short")]
+    Lost,
+    /// The disk (or a quota on it) is full.
+    #[error("no space left")]
+    Full,
+    /// Written where only a plain upload or one segment can be.
+    #[error("these bytes are fixed")]
+    Fixed,
+    /// Anything else the system says.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Where bytes lie. Every backend passes the suite in `contract.rs`.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Keeps `about` as the upload's sidecar; with `empty` makes its (empty) file as well, for an upload of no bytes.
+    /// `about` is not synced here but by [`BlobStore::sync`].
+    async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError>;
+
+    /// Opens for writing at `at`; bytes of the blob past `at` are cut first. `length`, where it is known, bounds the
+    /// space that is reserved ahead.
+    ///
+    /// # Errors
+    /// `Lost` if fewer than `at` bytes are there; `Fixed` for a list of more or less than one segment.
+    async fn append(
+        &self,
+        blob: &Blob,
+        at: u64,
+        length: Option<u64>,
+    ) -> Result<Box<dyn BlobWriter>, BlobError>;
+
+    /// Reads `range` of the blob. Files are opened as they are reached.
+    ///
+    /// # Errors
+    /// `Lost` if the first file is missing or too short (later ones: in the stream).
+    async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Pieces, BlobError>;
+
+    /// How many bytes from the blob's start are stored: a plain file's length; of segments, up to the first missing byte.
+    async fn stored(&self, blob: &Blob) -> Result<u64, BlobError>;
+
+    /// Cuts the blob to `to` bytes and gives back space reserved past them. Inside a larger file nothing moves and only
+    /// the answer of later `append`s changes.
+    async fn cut(&self, blob: &Blob, to: u64) -> Result<(), BlobError>;
+
+    /// Makes the blob, its sidecar and the names of both survive a power cut.
+    async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError>;
+
+    /// The sidecar kept by `create`, for rebuilding; and the list kept by [`JoinParts::link`], if there is one.
+    async fn about(
+        &self,
+        id: &UploadId,
+    ) -> Result<Option<(Vec<u8>, Option<Vec<Segment>>)>, BlobError>;
+
+    /// Removes files; one that is not there is fine.
+    async fn remove(&self, files: &[File]) -> Result<(), BlobError>;
+
+    /// The names of the store's shards, for going through everything in small steps.
+    async fn shards(&self) -> Result<Vec<String>, BlobError>;
+
+    /// Every file of a shard, with the time of its last change.
+    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError>;
+
+    /// Free bytes, where that can be told.
+    async fn free(&self) -> Result<Option<u64>, BlobError>;
+
+    /// Joining without a copy, where the store can do it. `OPTIONS` advertises concatenation from this.
+    fn join(&self) -> Option<&dyn JoinParts> {
+        None
+    }
+}
+
+/// One upload, open for writing at a tracked position.
+#[async_trait]
+pub trait BlobWriter: Send {
+    /// Appends all of `bytes`, or as many as fit before an error; [`BlobWriter::position`] tells which.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError>;
+
+    /// Offset in the blob after the last byte that was written.
+    fn position(&self) -> u64;
+
+    /// Makes all written bytes (and the file's name) survive a power cut.
+    async fn sync(&mut self) -> Result<(), BlobError>;
+
+    /// Takes bytes past `to` back.
+    async fn cut(&mut self, to: u64) -> Result<(), BlobError>;
+
+    /// Gives back space reserved ahead, and the file. Dropping a writer without this leaves the space reserved until the
+    /// blob is next cut or opened; it never loses bytes.
+    async fn close(self: Box<Self>) -> Result<(), BlobError>;
+}
+
+/// Finals that are lists of segments over their parts' files, and become one file later.
+#[async_trait]
+pub trait JoinParts: Send + Sync {
+    /// Gives `id` names of its own (`File::Link(id, 0..)`, one for each distinct file) for the bytes of `parts`, and
+    /// writes them down as `File::List(id)`. No byte is copied. Empty parts leave no segment.
+    ///
+    /// # Errors
+    /// `Lost` if a part's file is missing.
+    async fn link(&self, id: &UploadId, parts: &[(Blob, u64)]) -> Result<Vec<Segment>, BlobError>;
+
+    /// Copies up to `budget` bytes of `segments`, from `from` on, into `File::Draft(id)`; at 0 a draft of before is
+    /// dropped. Returns where the copy stands.
+    async fn copy(
+        &self,
+        id: &UploadId,
+        segments: &[Segment],
+        from: u64,
+        budget: u64,
+    ) -> Result<u64, BlobError>;
+
+    /// The draft, synced, becomes `File::Upload(id)`, its directory synced too.
+    async fn finish(&self, id: &UploadId) -> Result<(), BlobError>;
+
+    /// Gives `part` a name of its own (`File::Link(part, n)`, n being the first that is free) for `len` bytes of
+    /// `File::Upload(whole)` from `start`, the name synced.
+    async fn adopt(
+        &self,
+        part: &UploadId,
+        whole: &UploadId,
+        start: u64,
+        len: u64,
+    ) -> Result<Segment, BlobError>;
+}

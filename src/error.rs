@@ -1,0 +1,226 @@
+//! Every failure a client can see, and the one table that gives each its status and its stable code.
+
+use crate::blob::BlobError;
+use crate::protocol::HeaderError;
+use crate::state::StateError;
+
+/// A request that is refused, or ended without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Reject {
+    /// A header is missing, repeated or malformed.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// `Upload-Checksum` (or its trailer) names an algorithm that is not on offer.
+    #[error("the checksum algorithm is not one of Tus-Checksum-Algorithm")]
+    UnknownAlgorithm,
+    /// The length was declared before, with another value.
+    #[error("the length of this upload was declared before and cannot change")]
+    LengthKnown,
+    /// The declared length is below the offset.
+    #[error("the declared length is shorter than what is stored already")]
+    LengthTooShort,
+    /// A part of a final is no partial upload of this server.
+    #[error("{0:?} in Upload-Concat is not a partial upload of this server")]
+    BadPart(String),
+    /// A final of more parts than one can have.
+    #[error("Upload-Concat names {0} parts; {max} are the most", max = crate::protocol::concat::MAX_PARTS)]
+    TooManyParts(usize),
+    /// The body ended before its announced end, or broke its own framing.
+    #[error("the body ended early; what arrived is kept, go on at Upload-Offset")]
+    BodyCut {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// A final takes no bytes.
+    #[error("a final upload is made of its parts and takes no bytes")]
+    FinalIsFixed,
+    /// The extension or method is switched off.
+    #[error("this server's operator has switched {0} off")]
+    Disabled(&'static str),
+    /// No such upload (or not the client's).
+    #[error("there is no such upload; create a new one")]
+    NotFound,
+    /// No such method on this resource.
+    #[error("this resource takes {allow}")]
+    MethodNotAllowed {
+        /// What it takes, as in `Allow`.
+        allow: &'static str,
+    },
+    /// The client's offset is not the upload's.
+    #[error("the upload is at Upload-Offset {actual}; send HEAD and go on from there")]
+    OffsetMismatch {
+        /// The upload's offset.
+        actual: u64,
+    },
+    /// A download of an upload that is not finished.
+    #[error("the upload is not finished and cannot be downloaded yet")]
+    NotFinished,
+    /// The upload's time ran out.
+    #[error("the upload has expired; create a new one")]
+    Expired,
+    /// The upload's bytes are gone from the disk.
+    #[error("the stored bytes of this upload are lost; create a new one")]
+    BlobLost,
+    /// A part that the final waited for is gone.
+    #[error("a part of this final upload was terminated or expired before it was joined")]
+    PartGone,
+    /// The parts came to more than an upload may have.
+    #[error("the parts of this final upload are larger together than an upload may be")]
+    PartsTooLarge,
+    /// `Tus-Resumable` is missing or not 1.0.0.
+    #[error("send Tus-Resumable: 1.0.0")]
+    UnsupportedVersion,
+    /// The upload would be larger than uploads may be.
+    #[error("an upload may have at most {limit} bytes here")]
+    TooLarge {
+        /// The most.
+        limit: u64,
+    },
+    /// The body has more bytes than the upload has room for.
+    #[error("the body is longer than the rest of the upload; nothing of it was kept")]
+    Surplus,
+    /// PATCH, or POST with a body, of another media type.
+    #[error("send the bytes as Content-Type: application/offset+octet-stream")]
+    MediaType,
+    /// The range lies outside the upload.
+    #[error("the range lies outside the upload's {length} bytes")]
+    Range {
+        /// The length of what was to be read.
+        length: u64,
+    },
+    /// A precondition (`If-Match`, `If-Unmodified-Since`) does not hold.
+    #[error("the upload is not the one that the request's condition names")]
+    Precondition,
+    /// Another request took the upload over.
+    #[error("a newer request took this upload over; what arrived is kept")]
+    TakenOver {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// Another request holds the upload and did not let go in time.
+    #[error("another request is still busy with this upload; try again")]
+    Locked,
+    /// The bytes do not have the checksum.
+    #[error("the bytes do not match the checksum; nothing of them was kept, send them again")]
+    ChecksumMismatch,
+    /// The server stops.
+    #[error("the server is going down; what arrived is kept, try again")]
+    Shutdown {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// No byte of the body came for too long.
+    #[error("no byte came for too long; what arrived is kept, go on at Upload-Offset")]
+    IdleBody {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The disk was full in the middle of a body.
+    #[error("the disk is full; what fitted is kept, go on at Upload-Offset once there is space")]
+    OutOfSpace {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// The state store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Reject {
+    /// Status and stable code. No `_` arm: a new failure does not compile until it has a status.
+    #[must_use]
+    pub const fn wire(&self) -> (u16, &'static str) {
+        match self {
+            Self::Header(_) => (400, "bad-header"),
+            Self::UnknownAlgorithm => (400, "unknown-algorithm"),
+            Self::LengthKnown => (400, "length-known"),
+            Self::LengthTooShort => (400, "length-too-short"),
+            Self::BadPart(_) => (400, "bad-part"),
+            Self::TooManyParts(_) => (400, "too-many-parts"),
+            Self::BodyCut { .. } => (400, "body-cut"),
+            Self::FinalIsFixed => (403, "final-is-fixed"),
+            Self::Disabled(_) => (403, "disabled"),
+            Self::NotFound => (404, "not-found"),
+            Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
+            Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
+            Self::NotFinished => (409, "not-finished"),
+            Self::Expired => (410, "expired"),
+            Self::BlobLost | Self::Blob(BlobError::Lost) => (410, "blob-lost"),
+            Self::PartGone => (410, "part-gone"),
+            Self::PartsTooLarge => (410, "parts-too-large"),
+            Self::UnsupportedVersion => (412, "unsupported-version"),
+            Self::Precondition => (412, "precondition-failed"),
+            Self::TooLarge { .. } => (413, "too-large"),
+            Self::Surplus => (413, "surplus"),
+            Self::MediaType => (415, "media-type"),
+            Self::Range { .. } => (416, "range"),
+            Self::TakenOver { .. } => (423, "taken-over"),
+            Self::Locked => (423, "locked"),
+            Self::ChecksumMismatch => (460, "checksum-mismatch"),
+            Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
+            Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
+            Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
+            Self::Shutdown { .. } => (503, "shutting-down"),
+            Self::IdleBody { .. } => (503, "idle-body"),
+            Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
+        }
+    }
+
+    /// The failure in words that do not change from request to request.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        match self.wire().0 {
+            400 => "The request cannot be understood",
+            403 => "Not allowed",
+            404 => "Not found",
+            405 => "Method not allowed",
+            409 => "The upload is in another state",
+            410 => "Gone",
+            412 => "A precondition does not hold",
+            413 => "Too large",
+            415 => "Unsupported media type",
+            416 => "Range not satisfiable",
+            423 => "Locked",
+            460 => "Checksum mismatch",
+            503 => "Try again soon",
+            507 => "Out of space",
+            _ => "The server failed",
+        }
+    }
+
+    /// What to do about it, for a person. Failures of the server's own are told in its log, not to clients.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self.wire().0 {
+            500 => "this is no fault of the request; the server's log says more under this request's id".into(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// The upload's offset, where the answer can tell it: so that a client goes on without asking.
+    #[must_use]
+    pub const fn offset(&self) -> Option<u64> {
+        match self {
+            Self::OffsetMismatch { actual: offset }
+            | Self::BodyCut { offset }
+            | Self::TakenOver { offset }
+            | Self::Shutdown { offset }
+            | Self::IdleBody { offset }
+            | Self::OutOfSpace { offset } => Some(*offset),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which trying again makes sense, where it does.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Shutdown { .. } => Some(5),
+            Self::IdleBody { .. } | Self::Locked | Self::TakenOver { .. } => Some(1),
+            _ => None,
+        }
+    }
+}
