@@ -109,6 +109,9 @@ pub enum Reject {
         /// The committed offset.
         offset: u64,
     },
+    /// The server stops, and nothing was begun.
+    #[error("the server is going down; try again")]
+    Stopping,
     /// No byte of the body came for too long.
     #[error("no byte came for too long; what arrived is kept, go on at Upload-Offset")]
     IdleBody {
@@ -163,7 +166,7 @@ impl Reject {
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
             Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
-            Self::Shutdown { .. } => (503, "shutting-down"),
+            Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
             Self::IdleBody { .. } => (503, "idle-body"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
         }
@@ -218,7 +221,7 @@ impl Reject {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Shutdown { .. } => Some(5),
+            Self::Shutdown { .. } | Self::Stopping => Some(5),
             Self::IdleBody { .. } | Self::Locked | Self::TakenOver { .. } => Some(1),
             _ => None,
         }

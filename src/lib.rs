@@ -13,6 +13,8 @@
 //! - [`lock`]: who may write.
 
 pub mod blob;
+pub mod config;
+pub mod engine;
 pub mod error;
 pub mod lock;
 pub mod protocol;

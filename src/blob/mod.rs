@@ -141,6 +141,9 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Every file of a shard, with the time of its last change.
     async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError>;
 
+    /// How the file is called outside: its path, where it has one. For logs.
+    fn name(&self, file: &File) -> String;
+
     /// Free bytes, where that can be told.
     async fn free(&self) -> Result<Option<u64>, BlobError>;
 

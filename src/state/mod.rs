@@ -26,6 +26,8 @@ pub enum Detail {
 /// A short list of uploads that have work left, found again after a crash without a look at every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
+    /// Bytes were written to it lately: looked at first after a crash.
+    Open,
     /// A final that waits for its parts.
     Waiting,
     /// A final to be assembled.

@@ -1,0 +1,562 @@
+//! The use cases over the ports: create, append, terminate, join, read. No HTTP, no knowledge of doors.
+//!
+//! An upload's record changes only under the upload's lock, first in the state store (where the change must survive), then
+//! in memory. Plain appended bytes are witnessed by the blob's own length, so the record that names them is only queued;
+//! everything else is acknowledged after a flush. Readers look at memory and wait for nobody.
+
+mod about;
+mod append;
+mod assembly;
+mod data_dir;
+mod expiry;
+mod ingest;
+mod join;
+mod load;
+mod recovery;
+mod table;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use self::append::{Append, Appended};
+pub use self::data_dir::{DataDir, DirError};
+pub use self::recovery::Recovered;
+
+use self::about::About;
+use self::table::{Entry, Image, Table};
+use crate::blob::{Blob, BlobStore, File, Pieces};
+use crate::config::Durability;
+use crate::error::Reject;
+use crate::lock::{Guard, Locker};
+use crate::state::{Change, Detail, Mark, Promise, StateStore};
+use crate::upload::{Failure, Kind, Millis, Record, Refused, Status, UploadId};
+
+/// How the engine behaves. All of it is checked before it comes here.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// The most bytes an upload may have; [`NO_LIMIT`] for no limit.
+    pub max_size: u64,
+    /// How long an unfinished upload (or a part) lives after it was last touched.
+    pub expire_after: Option<Duration>,
+    /// How long a finished upload lives.
+    pub expire_completed: Option<Duration>,
+    /// Whether finals are assembled into one file.
+    pub assemble: bool,
+    /// Whether parts stay after they were joined.
+    pub keep_partials: bool,
+    /// How long a body may be silent.
+    pub network_timeout: Duration,
+    /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
+    pub power_cuts: u32,
+}
+
+/// The engine; clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// What every use case needs.
+pub(crate) struct Inner {
+    options: Options,
+    blobs: Arc<dyn BlobStore>,
+    state: Arc<dyn StateStore>,
+    locks: Arc<dyn Locker>,
+    table: Table,
+    waiting: join::Waiting,
+    /// Tasks that must end before the stores close: appends, joins, assembly.
+    tasks: TaskTracker,
+    /// Appends seal and commit, background work ends.
+    stop: CancellationToken,
+    /// Appends that run now: background copying yields to them.
+    appending: AtomicUsize,
+    /// There is something new to assemble.
+    assemble: Notify,
+    started: SystemTime,
+}
+
+/// What to create.
+#[derive(Debug, Clone)]
+pub struct Create {
+    /// A plain upload or a part; finals are made by [`Engine::join`].
+    pub kind: Kind,
+    /// In bytes; `None` if it is declared later.
+    pub length: Option<u64>,
+    /// `Upload-Metadata` as received.
+    pub metadata: Option<Bytes>,
+    /// `Upload-Concat` as received.
+    pub concat: Option<Bytes>,
+}
+
+/// An upload as a client may see it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Which.
+    pub id: UploadId,
+    /// What.
+    pub kind: Kind,
+    /// Where in its life.
+    pub status: Status,
+    /// Bytes that are safe under the durability mode.
+    pub offset: u64,
+    /// In bytes, where it is known.
+    pub length: Option<u64>,
+    /// `Upload-Metadata` as received.
+    pub metadata: Option<Bytes>,
+    /// `Upload-Concat` as received.
+    pub concat: Option<Bytes>,
+    /// When it expires, if it does.
+    pub expires: Option<Millis>,
+    /// When it was created.
+    pub created: Millis,
+    /// When it was last changed.
+    pub touched: Millis,
+}
+
+impl View {
+    /// Whether every byte is there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.status, Status::Assembling | Status::Completed)
+    }
+}
+
+/// The largest length there is, and so no limit: what file systems and the clients' languages can count.
+pub const NO_LIMIT: u64 = i64::MAX.unsigned_abs();
+
+/// How long a request waits for a holder that was asked to yield; then it is `423`, which clients retry.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// A new upload, acknowledged when it survives `kill -9` (in `every` mode: a power cut).
+    ///
+    /// # Errors
+    /// `TooLarge`, or what storage says; nothing is left behind then.
+    pub async fn create(&self, create: Create) -> Result<View, Reject> {
+        let inner = self.inner.clone();
+        self.inner
+            .run(async move { inner.create(create).await })
+            .await
+    }
+
+    /// The upload as it is now, without waiting for anybody.
+    ///
+    /// # Errors
+    /// `NotFound`, `Expired`, `BlobLost` and the like.
+    pub async fn look(&self, id: &UploadId) -> Result<View, Reject> {
+        let entry = self.inner.usable(id).await?;
+        let mut view = view(&entry);
+        if view.kind == Kind::Final && !view.is_complete() {
+            view.length = self.inner.expected_length(&entry).await;
+        }
+        Ok(view)
+    }
+
+    /// Ends an upload and removes its bytes; takes over from whoever writes.
+    ///
+    /// # Errors
+    /// As [`Engine::look`]; `Locked` if the holder does not let go.
+    pub async fn terminate(&self, id: &UploadId) -> Result<(), Reject> {
+        let inner = self.inner.clone();
+        let id = id.clone();
+        self.inner
+            .run(async move {
+                inner.usable(&id).await?;
+                let guard = inner
+                    .locks
+                    .lock(&id, true, PATIENCE)
+                    .await
+                    .ok_or(Reject::Locked)?;
+                let entry = inner.usable(&id).await?;
+                inner.end(&entry, Status::Cancelled, guard.as_ref()).await
+            })
+            .await
+    }
+
+    /// Bytes of a complete upload. Takes no lock.
+    ///
+    /// # Errors
+    /// `NotFinished`; as [`Engine::look`]; `BlobLost` if the files are gone.
+    pub async fn read(&self, id: &UploadId, range: Range<u64>) -> Result<Pieces, Reject> {
+        // A final's files change once, when it becomes one file: whoever meets that moment looks again.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let entry = self.inner.usable(id).await?;
+            if !entry.record().is_complete() {
+                return Err(Reject::NotFinished);
+            }
+            let reading = entry.readers.clone();
+            let blob = entry.blob();
+            match self.inner.blobs.read(&blob, range.clone()).await {
+                Ok(pieces) => {
+                    let held = pieces.inspect(move |_| {
+                        let _ = &reading;
+                    });
+                    return Ok(held.boxed());
+                }
+                Err(crate::blob::BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}
+                Err(crate::blob::BlobError::Lost) => {
+                    self.inner.lost(&entry).await;
+                    return Err(Reject::BlobLost);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether finals can be made.
+    #[must_use]
+    pub fn can_join(&self) -> bool {
+        self.inner.blobs.join().is_some()
+    }
+
+    /// The most bytes an upload may have; `None` for no limit.
+    #[must_use]
+    pub fn max_size(&self) -> Option<u64> {
+        Some(self.inner.options.max_size).filter(|max| *max < NO_LIMIT)
+    }
+
+    /// Whether unfinished uploads expire.
+    #[must_use]
+    pub fn expires(&self) -> bool {
+        self.inner.options.expire_after.is_some() || self.inner.options.expire_completed.is_some()
+    }
+
+    /// Open appends seal and commit, and answer; no new ones begin.
+    pub fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+    }
+
+    /// After [`Engine::stop`]: resolves when every append is committed.
+    pub async fn stopped(&self) {
+        self.inner.tasks.wait().await;
+    }
+
+    /// Gives back reserved space and files, and closes the state store.
+    ///
+    /// # Errors
+    /// What the state store says.
+    pub async fn close(&self) -> Result<(), Reject> {
+        self.inner.rest(Duration::ZERO).await;
+        Ok(self.inner.state.close().await?)
+    }
+}
+
+fn view(entry: &Entry) -> View {
+    let image = entry.image();
+    View {
+        id: entry.id.clone(),
+        kind: image.record.kind,
+        status: image.record.status,
+        offset: image.told(),
+        length: image.record.length,
+        metadata: image.metadata.clone(),
+        concat: image.concat.clone(),
+        expires: image.record.expires,
+        created: image.record.created,
+        touched: image.record.touched,
+    }
+}
+
+/// Now, in milliseconds since the epoch.
+pub(crate) fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| {
+        Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)
+    })
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+impl Inner {
+    /// Runs a use case in a task of its own: an HTTP/2 reset drops the request's future in the middle of a commit
+    /// otherwise, and a shutdown waits for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Reject>> + Send + 'static,
+    ) -> Result<T, Reject> {
+        if self.stop.is_cancelled() {
+            return Err(Reject::Stopping);
+        }
+        match self.tasks.spawn(work).await {
+            Ok(result) => result,
+            Err(panic) => {
+                tracing::error!(%panic, "a use case panicked");
+                Err(Reject::State(crate::state::StateError::Store(
+                    "the task panicked".into(),
+                )))
+            }
+        }
+    }
+
+    async fn create(&self, create: Create) -> Result<View, Reject> {
+        if create
+            .length
+            .is_some_and(|length| length > self.options.max_size)
+        {
+            return Err(Reject::TooLarge {
+                limit: self.options.max_size,
+            });
+        }
+        let id = UploadId::random();
+        let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
+        image.metadata = create.metadata;
+        image.concat = create.concat;
+        self.introduce(id, image, Vec::new()).await
+    }
+
+    /// Stores a new upload: sidecar, record, details; removes all of it again where that fails.
+    async fn introduce(
+        &self,
+        id: UploadId,
+        mut image: Image,
+        marks: Vec<(Mark, bool)>,
+    ) -> Result<View, Reject> {
+        image.record.power_cuts = self.options.power_cuts;
+        self.stamp(&mut image.record);
+        let about = About::of(&id, &image);
+        let empty = image.record.is_complete() && image.record.length == Some(0);
+        let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
+        let promise = if whole || self.options.durability == Durability::Every {
+            Promise::Synced
+        } else {
+            Promise::Flushed
+        };
+        let entry = Arc::new(Entry::new(id.clone(), image));
+        let stored = async {
+            self.blobs.create(&id, &about.to_bytes(), empty).await?;
+            if promise == Promise::Synced {
+                self.blobs.sync(&id, &entry.blob()).await?;
+            }
+            let change = Change {
+                marks,
+                details: details(&entry),
+                ..Change::record(&id, None, Some(entry.record()))
+            };
+            self.state
+                .commit(vec![change], promise)
+                .await
+                .map_err(Reject::from)
+        };
+        if let Err(reject) = stored.await {
+            let files = all_files(&id, &entry.blob());
+            if let Err(error) = self.blobs.remove(&files).await {
+                warn!(%id, %error, "what was left of a failed creation is removed later");
+            }
+            return Err(reject);
+        }
+        let seen = view(&entry);
+        self.table.insert(entry);
+        Ok(seen)
+    }
+
+    /// The lifetime that the record has from its last change on.
+    fn stamp(&self, record: &mut Record) {
+        let finished = record.is_complete() && record.kind != Kind::Partial;
+        let life = if finished {
+            self.options.expire_completed
+        } else {
+            self.options.expire_after
+        };
+        record.expires = life.map(|life| record.touched.saturating_add(millis(life)));
+    }
+
+    /// Changes the record under the upload's lock: in the state store first where the change must survive, then in memory.
+    async fn change(
+        &self,
+        entry: &Entry,
+        mut record: Record,
+        promise: Promise,
+        more: More,
+    ) -> Result<(), Reject> {
+        record.power_cuts = self.options.power_cuts;
+        let before = entry.record();
+        let change = Change {
+            details: more.details,
+            marks: more.marks,
+            ..Change::record(&entry.id, Some(before), Some(record.clone()))
+        };
+        if promise == Promise::Queued {
+            // In memory first: who asks next must see it, and the queue keeps the order.
+            entry.image().record = record;
+            self.state.commit(vec![change], promise).await?;
+        } else {
+            self.state.commit(vec![change], promise).await?;
+            entry.image().record = record;
+        }
+        Ok(())
+    }
+
+    /// Makes a tombstone of an upload and removes its bytes. The guard shows that the caller holds the lock.
+    async fn end(
+        &self,
+        entry: &Arc<Entry>,
+        status: Status,
+        _held: &dyn Guard,
+    ) -> Result<(), Reject> {
+        let writer = entry.image().writer.take();
+        if let Some((writer, _)) = writer {
+            writer.close().await?;
+        }
+        let record = entry.record();
+        let marks = [Mark::Open, Mark::Waiting, Mark::Assembling]
+            .map(|mark| (mark, false))
+            .to_vec();
+        let more = More {
+            marks,
+            ..More::default()
+        };
+        self.change(
+            entry,
+            record.entombed(status, now()),
+            Promise::Flushed,
+            more,
+        )
+        .await?;
+        // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
+        let files = all_files(&entry.id, &entry.blob());
+        if let Err(error) = self.blobs.remove(&files).await {
+            warn!(id = %entry.id, %error, "files of an ended upload are removed later");
+        }
+        match record.kind {
+            Kind::Partial => self.part_gone(&entry.id).await,
+            Kind::Final => self.waiting.forget(&entry.id),
+            Kind::Plain => {}
+        }
+        info!(id = %entry.id, ?status, "upload ended");
+        Ok(())
+    }
+
+    /// The blob is gone or too short: the upload has failed, the others go on.
+    async fn lost(&self, entry: &Entry) {
+        self.fail(entry, Failure::BlobLost, Vec::new()).await;
+    }
+
+    async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
+        tracing::error!(id = %entry.id, ?failure, "upload failed");
+        let mut record = entry.record();
+        record.status = Status::Failed(failure);
+        record.touched = now();
+        self.stamp(&mut record);
+        if let Err(error) = self
+            .change(
+                entry,
+                record,
+                Promise::Flushed,
+                More {
+                    marks,
+                    ..More::default()
+                },
+            )
+            .await
+        {
+            warn!(id = %entry.id, %error, "the failure could not be recorded");
+        }
+    }
+
+    /// Closes the files of uploads that have rested for `least`: gives back what was reserved ahead for them.
+    async fn rest(&self, least: Duration) {
+        for entry in self.table.resting(least) {
+            let Some(_guard) = self.locks.try_lock(&entry.id) else {
+                continue;
+            };
+            let writer = entry.image().writer.take();
+            let Some((writer, _)) = writer else { continue };
+            if let Err(error) = writer.close().await {
+                warn!(id = %entry.id, %error, "a file did not close well");
+            }
+            if entry.image().marked_open {
+                let more = More {
+                    marks: vec![(Mark::Open, false)],
+                    ..More::default()
+                };
+                if self
+                    .change(&entry, entry.record(), Promise::Queued, more)
+                    .await
+                    .is_ok()
+                {
+                    entry.image().marked_open = false;
+                }
+            }
+        }
+    }
+
+    /// One more append runs for as long as the answer lives.
+    fn appending(self: &Arc<Self>) -> impl Drop + use<> {
+        struct Running(Arc<Inner>);
+        impl Drop for Running {
+            fn drop(&mut self) {
+                self.0.appending.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.appending.fetch_add(1, Ordering::Relaxed);
+        Running(self.clone())
+    }
+}
+
+/// What changes beside the record.
+#[derive(Default)]
+struct More {
+    details: Vec<(Detail, Option<Vec<u8>>)>,
+    marks: Vec<(Mark, bool)>,
+}
+
+/// The details of a new upload.
+fn details(entry: &Entry) -> Vec<(Detail, Option<Vec<u8>>)> {
+    let image = entry.image();
+    let mut details = Vec::new();
+    if let Some(metadata) = &image.metadata {
+        details.push((Detail::Metadata, Some(metadata.to_vec())));
+    }
+    if let Some(concat) = &image.concat {
+        details.push((Detail::Concat, Some(concat.to_vec())));
+    }
+    if !image.parts.is_empty() {
+        details.push((Detail::Parts, Some(load::encode(&image.parts[..]))));
+    }
+    if let Blob::Segments(segments) = &*image.blob {
+        details.push((Detail::Segments, Some(load::encode(segments))));
+    }
+    details
+}
+
+/// Every file that an upload may have.
+fn all_files(id: &UploadId, blob: &Blob) -> Vec<File> {
+    let mut files = vec![File::Upload(id.clone()), File::About(id.clone())];
+    if let Blob::Segments(segments) = blob {
+        let own = segments
+            .iter()
+            .map(|segment| &segment.file)
+            .filter(|file| file.owner() == id);
+        files.extend(own.cloned());
+        files.dedup();
+        files.extend([File::Draft(id.clone()), File::List(id.clone())]);
+    }
+    files
+}
+
+impl From<Refused> for Reject {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::OffsetMismatch { actual } => Self::OffsetMismatch { actual },
+            Refused::TooLong => Self::Surplus,
+            Refused::LengthKnown => Self::LengthKnown,
+            Refused::TooShort => Self::LengthTooShort,
+            Refused::IsFinal => Self::FinalIsFixed,
+        }
+    }
+}

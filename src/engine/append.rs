@@ -1,0 +1,465 @@
+//! One PATCH: take the lock (or take over), check the offset, let the bytes in, commit what counts.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::HeaderMap;
+use http_body::Body;
+use tracing::warn;
+
+use super::ingest::{Ended, Ingest};
+use super::table::{Entry, Live};
+use super::{Engine, Inner, More, PATIENCE, now};
+use crate::blob::BlobError;
+use crate::config::Durability;
+use crate::error::Reject;
+use crate::lock::Guard;
+use crate::protocol::HeaderError;
+use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
+use crate::state::{Mark, Promise};
+use crate::upload::{Kind, Millis, Record, UploadId};
+
+/// A PATCH, parsed.
+#[derive(Debug)]
+pub struct Append {
+    /// `Upload-Offset`.
+    pub claimed: u64,
+    /// `Upload-Length`, where the length was deferred.
+    pub declared: Option<u64>,
+    /// `Content-Length`; `None` for a chunked body.
+    pub body_length: Option<u64>,
+    /// `Upload-Checksum`.
+    pub checksum: Option<UploadChecksum>,
+    /// Whether `Trailer` announces `Upload-Checksum`.
+    pub trailer_announced: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The committed offset.
+    pub offset: u64,
+    /// When the upload expires, if it does.
+    pub expires: Option<Millis>,
+    /// Whether every byte is there now.
+    pub complete: bool,
+}
+
+/// How long a holder must have been silent for anybody to take over.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long to wait for a holder that does not take bytes yet, or any more, before looking again.
+const MOMENT: Duration = Duration::from_millis(20);
+
+impl Engine {
+    /// Appends a body to an upload.
+    ///
+    /// # Errors
+    /// Before the body is read: `NotFound` and the like, `FinalIsFixed`, `OffsetMismatch`, `Surplus`, `TooLarge`,
+    /// `LengthKnown`, `LengthTooShort`, `Locked`. After it: `ChecksumMismatch`, `Surplus` (nothing is kept); `BodyCut`,
+    /// `IdleBody`, `TakenOver`, `Shutdown`, `OutOfSpace` (what arrived is kept, unless it is under a checksum).
+    pub async fn append<B>(
+        &self,
+        id: &UploadId,
+        append: Append,
+        body: B,
+    ) -> Result<Appended, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let inner = self.inner.clone();
+        let id = id.clone();
+        self.inner
+            .run(async move { inner.append(&id, append, body).await })
+            .await
+    }
+}
+
+impl Inner {
+    async fn append<B>(
+        self: Arc<Self>,
+        id: &UploadId,
+        append: Append,
+        body: B,
+    ) -> Result<Appended, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let entry = self.usable(id).await?;
+        if entry.record().kind == Kind::Final {
+            return Err(Reject::FinalIsFixed);
+        }
+        let guard = self.turn(&entry, append.claimed).await?;
+        // Whoever held it may have ended it.
+        let entry = self.usable(id).await?;
+        self.append_held(&entry, append, body, guard.as_ref()).await
+    }
+
+    /// The lock for a writer at `claimed`. A newer PATCH takes over only at the holder's live or told offset, or when the
+    /// holder is silent; a healthy holder is not disturbed.
+    async fn turn(&self, entry: &Entry, claimed: u64) -> Result<Box<dyn Guard>, Reject> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            if let Some(guard) = self.locks.try_lock(&entry.id) {
+                return Ok(guard);
+            }
+            let (live, told) = {
+                let image = entry.image();
+                (image.live.clone(), image.told())
+            };
+            if let Some(live) = live {
+                let there = claimed == live.offset.load(Ordering::Acquire) || claimed == told;
+                if !there && live.silent_for() < SILENCE {
+                    return Err(Reject::OffsetMismatch { actual: told });
+                }
+                return self
+                    .locks
+                    .lock(&entry.id, true, PATIENCE)
+                    .await
+                    .ok_or(Reject::Locked);
+            }
+            // Somebody begins, ends or commits: nothing to judge by yet, and over in a moment.
+            if let Some(guard) = self.locks.lock(&entry.id, false, MOMENT).await {
+                return Ok(guard);
+            }
+            if Instant::now() > patience {
+                return Err(Reject::Locked);
+            }
+        }
+    }
+
+    async fn append_held<B>(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        append: Append,
+        body: B,
+        guard: &dyn Guard,
+    ) -> Result<Appended, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let record = entry.record();
+        let declared = match append.declared {
+            Some(length) if append.claimed == record.offset => self.declared(&record, length)?,
+            _ => record.clone(),
+        };
+        let room = declared.admit(append.claimed, self.options.max_size)?;
+        if append.body_length.is_some_and(|length| length > room) {
+            return Err(self.surplus(&declared));
+        }
+        self.prepare(entry, &record, declared, &append).await?;
+        let running = self.appending();
+        let live = Arc::new(Live::at(append.claimed, record.synced));
+        let _seen = Seen::show(entry, &live);
+        let mut ingest = Ingest {
+            engine: self,
+            entry,
+            live: &live,
+            base: append.claimed,
+            room,
+            digest: append
+                .checksum
+                .as_ref()
+                .map(|checksum| Digest::new(checksum.algorithm)),
+            countable: append.checksum.is_none()
+                && !append.trailer_announced
+                && append.body_length.is_some(),
+            writer: entry.image().writer.take().map(|(writer, _)| writer),
+            recorded: Instant::now(),
+            sync_asked: append.claimed,
+        };
+        let ended = ingest.run(body, guard).await;
+        let result = self.settle(&mut ingest, ended, &append).await;
+        let writer = ingest.writer.take();
+        drop(running);
+        self.put_away(entry, writer).await;
+        result
+    }
+
+    fn declared(&self, record: &Record, length: u64) -> Result<Record, Reject> {
+        record
+            .declare_length(length, self.options.max_size, now())
+            .map_err(|refused| match refused {
+                crate::upload::Refused::TooLong => Reject::TooLarge {
+                    limit: self.options.max_size,
+                },
+                other => other.into(),
+            })
+    }
+
+    fn surplus(&self, record: &Record) -> Reject {
+        match record.length {
+            Some(_) => Reject::Surplus,
+            None => Reject::TooLarge {
+                limit: self.options.max_size,
+            },
+        }
+    }
+
+    /// What must survive a crash before the first byte: a length that HEAD tells from now on, and the mark from which on
+    /// bytes are unverified (or that there is none any more).
+    async fn prepare(
+        self: &Arc<Self>,
+        entry: &Entry,
+        old: &Record,
+        new: Record,
+        append: &Append,
+    ) -> Result<(), Reject> {
+        if append.body_length == Some(0) && !new.is_complete() && new == *old {
+            return Ok(());
+        }
+        let checked = append.checksum.is_some() || append.trailer_announced;
+        let mut next = new;
+        if next.offset < next.length.unwrap_or(u64::MAX) {
+            next.unverified_from = checked.then_some(append.claimed);
+        }
+        if next == *old {
+            return Ok(());
+        }
+        if next.is_complete() && !old.is_complete() {
+            return self.complete(entry, next).await;
+        }
+        self.stamp(&mut next);
+        let promise = if self.options.durability == Durability::Every {
+            Promise::Synced
+        } else {
+            Promise::Flushed
+        };
+        self.change(entry, next, promise, More::default()).await
+    }
+
+    /// After the body: what of it counts, and the commit of that.
+    async fn settle(
+        self: &Arc<Self>,
+        ingest: &mut Ingest<'_>,
+        ended: Ended,
+        append: &Append,
+    ) -> Result<Appended, Reject> {
+        let verdict = match &ended {
+            Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
+            Ended::Overflow => Err(self.surplus(&ingest.entry.record())),
+            _ if append.checksum.is_some() || append.trailer_announced => {
+                Err(Reject::ChecksumMismatch)
+            }
+            _ => Ok(()),
+        };
+        if verdict.is_err()
+            && let Some(writer) = &mut ingest.writer
+        {
+            writer.cut(ingest.base).await?;
+        }
+        let end = ingest.position();
+        let committed = self.commit_offset(ingest, end).await;
+        let appended = committed?;
+        let offset = appended.offset;
+        match (ended, verdict) {
+            (Ended::Eof(_), Ok(())) => Ok(appended),
+            (Ended::Eof(_) | Ended::Overflow, Err(reject)) => Err(reject),
+            (Ended::Overflow, Ok(())) => Err(Reject::Surplus),
+            (Ended::Cut, _) => Err(Reject::BodyCut { offset }),
+            (Ended::Idle, _) => Err(Reject::IdleBody { offset }),
+            (Ended::Asked, _) => Err(Reject::TakenOver { offset }),
+            (Ended::Stopped, _) => Err(Reject::Shutdown { offset }),
+            (Ended::Failed(BlobError::Full), _) => Err(Reject::OutOfSpace { offset }),
+            (Ended::Failed(BlobError::Lost), _) => {
+                self.lost(ingest.entry).await;
+                Err(Reject::BlobLost)
+            }
+            (Ended::Failed(error), _) => Err(error.into()),
+        }
+    }
+
+    /// The checksum verdict on a whole body.
+    async fn verify(
+        &self,
+        ingest: &mut Ingest<'_>,
+        append: &Append,
+        trailers: Option<&HeaderMap>,
+    ) -> Result<(), Reject> {
+        if let (Some(checksum), Some(digest)) = (&append.checksum, ingest.digest.take())
+            && !checksum.matches(&digest.finish())
+        {
+            return Err(Reject::ChecksumMismatch);
+        }
+        let trailer = trailers
+            .map_or(Ok(None), UploadChecksum::from_headers)
+            .map_err(|error| match error {
+                ChecksumError::Unknown => Reject::UnknownAlgorithm,
+                ChecksumError::Header(error) => error.into(),
+            })?;
+        match trailer {
+            // Its algorithm is known only now: the range is read back once, off the async workers.
+            Some(checksum) => {
+                let sum = self
+                    .sum_of(ingest.entry, ingest.base..ingest.position(), &checksum)
+                    .await?;
+                checksum
+                    .matches(&sum)
+                    .then_some(())
+                    .ok_or(Reject::ChecksumMismatch)
+            }
+            None if append.trailer_announced && append.checksum.is_none() => {
+                Err(HeaderError::Missing("Upload-Checksum").into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn sum_of(
+        &self,
+        entry: &Entry,
+        range: Range<u64>,
+        checksum: &UploadChecksum,
+    ) -> Result<Vec<u8>, Reject> {
+        let mut digest = Digest::new(checksum.algorithm);
+        if range.is_empty() {
+            return Ok(digest.finish());
+        }
+        let mut pieces = self.blobs.read(&entry.blob(), range).await?;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            digest = tokio::task::spawn_blocking(move || {
+                digest.update(&piece);
+                digest
+            })
+            .await
+            .map_err(|_| {
+                Reject::State(crate::state::StateError::Store(
+                    "the digest panicked".into(),
+                ))
+            })?;
+        }
+        Ok(digest.finish())
+    }
+
+    /// Commits `end` as the offset, never before its bytes are as safe as the mode promises.
+    async fn commit_offset(
+        self: &Arc<Self>,
+        ingest: &mut Ingest<'_>,
+        end: u64,
+    ) -> Result<Appended, Reject> {
+        let entry = ingest.entry;
+        let record = entry.record();
+        let mut next = record.advance(end, now())?;
+        let completes = next.is_complete() && !record.is_complete();
+        let every = self.options.durability == Durability::Every;
+        next.synced = next
+            .synced
+            .max(ingest.live.synced.load(Ordering::Acquire))
+            .min(end);
+        if every
+            && end > record.synced
+            && !completes
+            && let Some(writer) = &mut ingest.writer
+        {
+            writer.sync().await?;
+            next.synced = end;
+        }
+        if let Some(mark) = record.unverified_from {
+            // What stands verified up to here; a checked PATCH that follows finds its mark in place already.
+            next.unverified_from = (!next.is_complete()).then_some(mark.max(end));
+        }
+        if completes {
+            self.complete(entry, next).await?;
+        } else if end != record.offset {
+            self.stamp(&mut next);
+            let promise = match (every, next.unverified_from == record.unverified_from) {
+                (true, _) => Promise::Synced,
+                (false, false) => Promise::Flushed,
+                (false, true) => Promise::Queued,
+            };
+            self.change(entry, next, promise, open_mark(entry)).await?;
+        }
+        let record = entry.record();
+        Ok(Appended {
+            offset: record.offset,
+            expires: record.expires,
+            complete: record.is_complete(),
+        })
+    }
+
+    /// Commits a record that says complete, once its bytes are as safe as the mode promises, and lets finals know that
+    /// waited for it.
+    async fn complete(self: &Arc<Self>, entry: &Entry, mut next: Record) -> Result<(), Reject> {
+        let process = self.options.durability == Durability::Process;
+        if !process {
+            self.blobs.sync(&entry.id, &entry.blob()).await?;
+            next.synced = next.offset;
+        }
+        next.unverified_from = None;
+        self.stamp(&mut next);
+        let marked = entry.image().marked_open;
+        let marks = if marked {
+            vec![(Mark::Open, false)]
+        } else {
+            Vec::new()
+        };
+        let promise = match (process, entry.record()) {
+            (false, _) => Promise::Synced,
+            // The blob's length witnesses the offset, but not a declared length or a checksum's verdict.
+            (true, before) if before.unverified_from.is_some() || before.length != next.length => {
+                Promise::Flushed
+            }
+            (true, _) => Promise::Queued,
+        };
+        self.change(
+            entry,
+            next,
+            promise,
+            More {
+                marks,
+                ..More::default()
+            },
+        )
+        .await?;
+        entry.image().marked_open = false;
+        if entry.is_complete_partial() {
+            self.part_complete(&entry.id).await;
+        }
+        Ok(())
+    }
+
+    /// The file stays open for the next PATCH; that of a complete upload is closed at once.
+    async fn put_away(&self, entry: &Entry, writer: Option<Box<dyn crate::blob::BlobWriter>>) {
+        let Some(writer) = writer else { return };
+        if entry.record().is_complete() {
+            if let Err(error) = writer.close().await {
+                warn!(id = %entry.id, %error, "a file did not close well");
+            }
+        } else {
+            entry.image().writer = Some((writer, Instant::now()));
+        }
+    }
+}
+
+/// The running append is visible to others for as long as this lives.
+struct Seen<'a>(&'a Entry);
+
+impl<'a> Seen<'a> {
+    fn show(entry: &'a Entry, live: &Arc<Live>) -> Self {
+        entry.image().live = Some(live.clone());
+        Self(entry)
+    }
+}
+
+impl Drop for Seen<'_> {
+    fn drop(&mut self) {
+        self.0.image().live = None;
+    }
+}
+
+/// An upload that got bytes is listed as open once.
+pub(super) fn open_mark(entry: &Entry) -> More {
+    let mut image = entry.image();
+    if image.marked_open {
+        return More::default();
+    }
+    image.marked_open = true;
+    More {
+        marks: vec![(Mark::Open, true)],
+        ..More::default()
+    }
+}

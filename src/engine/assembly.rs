@@ -1,0 +1,250 @@
+//! In the background a joined final becomes one plain file, for those who read the data directory. Until then, and where
+//! there is no space for it, it is a list of segments: whole and readable all the same.
+//!
+//! The order that lets a crash fall anywhere: copy, sync file and directory, switch the final's record, give the parts
+//! names of their own in the new file, switch their records, and only then remove the old names. Each switch survives a
+//! power cut before what it replaces is removed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::table::Entry;
+use super::{Inner, More, PATIENCE, load};
+use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
+use crate::error::Reject;
+use crate::lock::Guard;
+use crate::state::{Change, Detail, Mark, Promise};
+use crate::upload::{Record, Status, UploadId};
+
+/// Bytes copied between two looks at the world.
+const STEP: u64 = 8 << 20;
+/// When what could not be assembled (no space) is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Parts that are switched in one commit.
+const BATCH: usize = 256;
+
+impl Inner {
+    /// Runs until the server stops.
+    pub(super) async fn assembler(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            for part in self.waiting.take_due() {
+                self.part_complete(&part).await;
+            }
+            match self.state.marked(Mark::Assembling).await {
+                Ok(ids) => {
+                    for id in ids {
+                        self.assemble(&id).await;
+                    }
+                }
+                Err(error) => warn!(%error, "what is to be assembled cannot be listed"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.assemble.notified() => {}
+                () = self.waiting.notify.notified() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    async fn assemble(self: &Arc<Self>, id: &UploadId) {
+        let Some(entry) = self.entry_logged(id).await else {
+            return;
+        };
+        let Some(joiner) = self.blobs.join() else {
+            return;
+        };
+        let blob = entry.blob();
+        let result = match (&*blob, entry.record().status) {
+            _ if self.stop.is_cancelled() => Ok(()),
+            (Blob::Segments(segments), Status::Assembling) => {
+                self.assemble_into_one(&entry, joiner, segments).await
+            }
+            // The last server ended between the final's switch and its parts'.
+            (Blob::Own(_), Status::Completed) => self.adopt_parts(&entry, joiner).await,
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => {}
+            Err(Reject::Blob(BlobError::Full)) => {
+                warn!(%id, "no space to assemble: the upload stays a list of segments, whole and readable");
+            }
+            Err(error) => warn!(%id, %error, "assembly failed and is tried again"),
+        }
+    }
+
+    async fn assemble_into_one(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        joiner: &dyn JoinParts,
+        segments: &[Segment],
+    ) -> Result<(), Reject> {
+        match self.copy(entry, joiner, segments).await {
+            Ok(true) => {
+                self.switch(entry, joiner).await?;
+                self.adopt_parts(entry, joiner).await?;
+                self.drop_segments(entry, segments);
+                Ok(())
+            }
+            Ok(false) => {
+                self.discard(&[File::Draft(entry.id.clone())]).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.discard(&[File::Draft(entry.id.clone())]).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Copies everything, paced. `false`: the upload ended meanwhile, or the server stops.
+    async fn copy(
+        &self,
+        entry: &Entry,
+        joiner: &dyn JoinParts,
+        segments: &[Segment],
+    ) -> Result<bool, BlobError> {
+        let length: u64 = segments.iter().map(|segment| segment.len).sum();
+        if self.blobs.free().await?.is_some_and(|free| free < length) {
+            return Err(BlobError::Full);
+        }
+        let mut at = 0;
+        while at < length {
+            if self.stop.is_cancelled() || entry.record().status != Status::Assembling {
+                return Ok(false);
+            }
+            let began = Instant::now();
+            at = joiner.copy(&entry.id, segments, at, STEP).await?;
+            if self.appending.load(Ordering::Relaxed) > 0 {
+                // Uploads come first: a quarter of the time is enough for copying beside them.
+                let pause =
+                    (began.elapsed() * 3).clamp(Duration::from_millis(2), Duration::from_secs(1));
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The draft becomes the upload's file.
+    async fn switch(&self, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
+        let id = &entry.id;
+        let _guard = self
+            .locks
+            .lock(id, false, PATIENCE)
+            .await
+            .ok_or(Reject::Locked)?;
+        let record = entry.record();
+        if record.status != Status::Assembling {
+            self.discard(&[File::Draft(id.clone())]).await;
+            return Err(Reject::NotFound);
+        }
+        joiner.finish(id).await?;
+        let more = More {
+            details: vec![(Detail::Segments, None)],
+            marks: Vec::new(),
+        };
+        let next = Record {
+            status: Status::Completed,
+            synced: record.offset,
+            ..record
+        };
+        self.change(entry, next, Promise::Synced, more).await?;
+        entry.image().blob = Arc::new(Blob::Own(id.clone()));
+        info!(%id, length = entry.record().offset, path = self.blobs.name(&File::Upload(id.clone())), "upload assembled");
+        Ok(())
+    }
+
+    /// The final's names of its parts' files go, once nobody reads in them any more. What a stop leaves of them is swept
+    /// after the next start.
+    fn drop_segments(self: &Arc<Self>, entry: &Arc<Entry>, segments: &[Segment]) {
+        let mut old: Vec<File> = segments
+            .iter()
+            .map(|segment| segment.file.clone())
+            .collect();
+        old.push(File::List(entry.id.clone()));
+        let (inner, entry) = (self.clone(), entry.clone());
+        self.tasks.spawn(async move {
+            while !entry.readers_gone() && !inner.stop.is_cancelled() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            inner.discard(&old).await;
+        });
+    }
+
+    /// The parts' records point at their ranges in the final's file from now on, and their own files go. With that the
+    /// final is done.
+    async fn adopt_parts(&self, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
+        let parts = entry.image().parts.clone();
+        let mut seen = HashSet::new();
+        let mut start = 0;
+        let mut moves = Vec::new();
+        for part in parts.iter() {
+            // Where a part in the middle is gone, what follows it cannot be placed; those parts keep their own files.
+            let Ok(part) = self.usable(part).await else {
+                break;
+            };
+            let len = part.record().offset;
+            if seen.insert(part.id.clone()) && len > 0 {
+                moves.push((part, start, len));
+            }
+            start += len;
+        }
+        for batch in moves.chunks(BATCH) {
+            self.adopt_batch(&entry.id, joiner, batch).await?;
+        }
+        let _guard = self
+            .locks
+            .lock(&entry.id, false, PATIENCE)
+            .await
+            .ok_or(Reject::Locked)?;
+        let more = More {
+            details: vec![(Detail::Parts, None)],
+            marks: vec![(Mark::Assembling, false)],
+        };
+        self.change(entry, entry.record(), Promise::Flushed, more)
+            .await
+    }
+
+    async fn adopt_batch(
+        &self,
+        whole: &UploadId,
+        joiner: &dyn JoinParts,
+        batch: &[(Arc<Entry>, u64, u64)],
+    ) -> Result<(), Reject> {
+        let mut held: Vec<(Box<dyn Guard>, &Arc<Entry>, Segment)> = Vec::new();
+        let mut changes = Vec::new();
+        for (entry, start, len) in batch {
+            let Some(guard) = self.locks.try_lock(&entry.id) else {
+                continue;
+            };
+            let record = entry.record();
+            if !record.is_complete() || *entry.blob() != Blob::Own(entry.id.clone()) {
+                continue;
+            }
+            let segment = joiner.adopt(&entry.id, whole, *start, *len).await?;
+            changes.push(Change {
+                details: vec![(Detail::Segments, Some(load::encode(&[segment.clone()][..])))],
+                ..Change::record(&entry.id, Some(record.clone()), Some(record))
+            });
+            held.push((guard, entry, segment));
+        }
+        self.state.commit(changes, Promise::Synced).await?;
+        let mut old = Vec::with_capacity(held.len());
+        for (_, entry, segment) in &held {
+            entry.image().blob = Arc::new(Blob::Segments(vec![segment.clone()]));
+            old.push(File::Upload(entry.id.clone()));
+        }
+        self.discard(&old).await;
+        Ok(())
+    }
+
+    async fn discard(&self, files: &[File]) {
+        if let Err(error) = self.blobs.remove(files).await {
+            warn!(%error, "files are removed later");
+        }
+    }
+}

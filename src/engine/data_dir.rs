@@ -1,0 +1,180 @@
+//! The data directory as a whole: one process at a time, and how the last one ended.
+//!
+//! The file `boot` holds the machine's boot id, whether the last server ended cleanly with everything on the disk, and how
+//! many losses of power the directory has seen. After an unclean end under another boot id, bytes that were never synced
+//! cannot be trusted, whatever the files' lengths say.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// A data directory held by this process.
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked; also what `syncfs` is called on.
+    dir: std::fs::File,
+    boot: Boot,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Boot {
+    id: String,
+    clean: bool,
+    power_cuts: u32,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// Another server uses it.
+    #[error("the data directory {0} is in use by another process")]
+    InUse(PathBuf),
+    /// The system refuses.
+    #[error("the data directory {path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the directory if need be, locks it, and notes that it is in use.
+    ///
+    /// # Errors
+    /// `InUse`, or what the system says.
+    pub fn open(path: &Path) -> Result<Self, DirError> {
+        let failed = |source: io::Error| DirError::Io {
+            path: path.into(),
+            source,
+        };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let dir = std::fs::File::open(path).map_err(failed)?;
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirError::InUse(path.into())),
+            Err(error) => return Err(failed(error.into())),
+        }
+        let boot = next_boot(read_boot(path).map_err(failed)?, &machine_boot_id());
+        let this = Self {
+            path: path.into(),
+            dir,
+            boot,
+        };
+        this.write_boot(&this.boot).map_err(failed)?;
+        Ok(this)
+    }
+
+    /// How many losses of power the directory has seen.
+    #[must_use]
+    pub fn power_cuts(&self) -> u32 {
+        self.boot.power_cuts
+    }
+
+    /// Notes a clean end, once everything in the directory is on the disk. The directory stays locked while `self` lives.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn close(&self) -> io::Result<()> {
+        rustix::fs::syncfs(&self.dir)?;
+        self.write_boot(&Boot {
+            clean: true,
+            ..self.boot.clone()
+        })
+    }
+
+    fn write_boot(&self, boot: &Boot) -> io::Result<()> {
+        let draft = self.path.join("boot~");
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(&serde_json::to_vec(boot)?)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, self.path.join("boot"))?;
+        self.dir.sync_all()
+    }
+}
+
+fn read_boot(path: &Path) -> io::Result<Option<Boot>> {
+    match std::fs::read(path.join("boot")) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)
+            .inspect_err(|error| warn!(%error, "the data directory's file `boot` is damaged: taken for a loss of power"))
+            .ok()
+            .or(Some(Boot { id: String::new(), clean: false, power_cuts: seconds() }))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A count that is past any other: what a damaged file cannot tell must not fall.
+fn seconds() -> u32 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX / 2)
+}
+
+/// The kernel's own name for the time since the machine started; where there is none, every start is taken for a new one.
+fn machine_boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+        |_| uuid::Uuid::new_v4().to_string(),
+        |id| id.trim().to_owned(),
+    )
+}
+
+fn next_boot(before: Option<Boot>, id: &str) -> Boot {
+    let power_cuts = before.map_or(0, |before| {
+        let lost = !before.clean && before.id != id;
+        before.power_cuts + u32::from(lost)
+    });
+    Boot {
+        id: id.to_owned(),
+        clean: false,
+        power_cuts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(id: &str, clean: bool, power_cuts: u32) -> Boot {
+        Boot {
+            id: id.into(),
+            clean,
+            power_cuts,
+        }
+    }
+
+    #[test]
+    fn a_loss_of_power_is_an_unclean_end_under_another_boot() {
+        assert_eq!(next_boot(None, "a"), boot("a", false, 0));
+        assert_eq!(
+            next_boot(Some(boot("a", false, 1)), "a"),
+            boot("a", false, 1)
+        );
+        assert_eq!(
+            next_boot(Some(boot("a", true, 1)), "b"),
+            boot("b", false, 1)
+        );
+        assert_eq!(
+            next_boot(Some(boot("a", false, 1)), "b"),
+            boot("b", false, 2)
+        );
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_a_clean_end_is_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DirError::InUse(_))));
+        assert!(!read_boot(dir.path()).unwrap().unwrap().clean);
+        held.close().unwrap();
+        drop(held);
+        assert!(read_boot(dir.path()).unwrap().unwrap().clean);
+        std::fs::write(dir.path().join("boot"), "rubbish").unwrap();
+        assert!(DataDir::open(dir.path()).unwrap().power_cuts() > 1_000_000);
+    }
+}

@@ -1,0 +1,186 @@
+//! The paced sweeper: what expired, tombstones whose time is over, files that belong to nobody. And the small chores:
+//! files of resting uploads are closed, entries nobody asks for leave the memory.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::{debug, info, warn};
+
+use super::{Inner, millis, now};
+use crate::blob::{Blob, File};
+use crate::state::Change;
+use crate::state::Promise;
+use crate::upload::{Kind, Millis, Record, Status, UploadId};
+
+/// How long a tombstone stands.
+const TOMBSTONE: Duration = Duration::from_hours(24);
+/// A file of the last append rests this long before it is closed and what was reserved ahead is given back.
+const REST: Duration = Duration::from_secs(10);
+/// Between two chores.
+const CHORES: Duration = Duration::from_secs(1);
+/// Records looked at in one step, and the pause after it.
+const PAGE: usize = 500;
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often files are held against records.
+const ORPHANS: Duration = Duration::from_hours(1);
+
+impl Inner {
+    /// Runs until the server stops.
+    pub(super) async fn chores(self: Arc<Self>) {
+        while self.unless_stopped(CHORES).await {
+            self.rest(REST).await;
+            self.table.evict();
+        }
+    }
+
+    /// Runs until the server stops. The first round looks at every unfinished upload and every file, so that what a crash
+    /// left is mended even if nobody asks for it.
+    pub(super) async fn sweeper(self: Arc<Self>) {
+        let life = [self.options.expire_after, self.options.expire_completed]
+            .into_iter()
+            .flatten()
+            .min();
+        let between = life.map_or(Duration::from_mins(1), |life| {
+            (life / 4).clamp(Duration::from_millis(250), Duration::from_mins(1))
+        });
+        let mut first = true;
+        let mut orphans_next = SystemTime::UNIX_EPOCH;
+        loop {
+            self.sweep(first).await;
+            first = false;
+            if SystemTime::now() >= orphans_next {
+                self.sweep_files().await;
+                orphans_next = SystemTime::now() + ORPHANS;
+            }
+            if !self.unless_stopped(between).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits; `false` if the server stops.
+    async fn unless_stopped(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+
+    /// One paced walk over all records.
+    async fn sweep(&self, mend: bool) {
+        let mut after: Option<UploadId> = None;
+        loop {
+            let page = match self.state.scan(after.as_ref(), PAGE).await {
+                Ok(page) => page,
+                Err(error) => return warn!(%error, "the sweep could not read the records"),
+            };
+            let Some((last, _)) = page.last() else { return };
+            after = Some(last.clone());
+            for (id, record) in &page {
+                self.sweep_one(id, record, mend).await;
+            }
+            if !self.unless_stopped(PAUSE).await {
+                return;
+            }
+        }
+    }
+
+    async fn sweep_one(&self, id: &UploadId, record: &Record, mend: bool) {
+        let now = now();
+        if record.is_tombstone() {
+            if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
+                let gone = Change::record(id, Some(record.clone()), None);
+                self.table.forget(id);
+                if let Err(error) = self.state.commit(vec![gone], Promise::Queued).await {
+                    warn!(%id, %error, "a tombstone stays");
+                }
+            }
+        } else if due(record, now) && !self.waiting.needs(id) {
+            self.expire(id).await;
+        } else if mend && record.status == Status::Active && record.kind != Kind::Final {
+            self.entry_logged(id).await;
+        }
+    }
+
+    async fn expire(&self, id: &UploadId) {
+        // Whoever writes to it now keeps it alive.
+        let Some(guard) = self.locks.try_lock(id) else {
+            return;
+        };
+        let Some(entry) = self.entry_logged(id).await else {
+            return;
+        };
+        if entry.record().is_tombstone() || !due(&entry.record(), now()) {
+            return;
+        }
+        match self.end(&entry, Status::Expired, guard.as_ref()).await {
+            Ok(()) => debug!(%id, "expired"),
+            Err(reject) => warn!(%id, %reject, "an expired upload could not be removed"),
+        }
+    }
+
+    /// One paced walk over all files: those of no upload, or of one that ended, go.
+    async fn sweep_files(&self) {
+        let shards = match self.blobs.shards().await {
+            Ok(shards) => shards,
+            Err(error) => return warn!(%error, "the sweep could not list the files"),
+        };
+        let mut removed = 0usize;
+        for shard in shards {
+            let files = match self.blobs.files(&shard).await {
+                Ok(files) => files,
+                Err(error) => return warn!(%error, shard, "the sweep could not list the files"),
+            };
+            let mut orphans = Vec::new();
+            for (file, changed) in files {
+                // What this process has just made may not have its record yet.
+                if changed < self.started && self.is_orphan(&file).await {
+                    orphans.push(file);
+                }
+            }
+            removed += orphans.len();
+            if let Err(error) = self.blobs.remove(&orphans).await {
+                warn!(%error, shard, "orphaned files stay");
+            }
+            if !self.unless_stopped(PAUSE).await {
+                return;
+            }
+        }
+        if removed > 0 {
+            info!(removed, "files of no upload removed");
+        }
+    }
+
+    async fn is_orphan(&self, file: &File) -> bool {
+        match self.state.get(file.owner()).await {
+            Ok(None) => true,
+            Ok(Some(record)) if record.is_tombstone() => true,
+            Ok(Some(_)) => {
+                let Some(entry) = self.entry_logged(file.owner()).await else {
+                    return false;
+                };
+                let blob = entry.blob();
+                let status = entry.record().status;
+                match (file, &*blob) {
+                    (File::About(_), _)
+                    | (File::Upload(_), Blob::Own(_))
+                    | (File::List(_), Blob::Segments(_)) => false,
+                    // Assembly stands somewhere between its copy and the record's switch.
+                    (File::Draft(_), _) | (File::Upload(_), Blob::Segments(_)) => {
+                        status != Status::Assembling
+                    }
+                    (File::Link(..), Blob::Segments(segments)) => {
+                        !segments.iter().any(|s| s.file == *file)
+                    }
+                    (File::Link(..) | File::List(_), Blob::Own(_)) => entry.readers_gone(),
+                }
+            }
+            // What cannot be read is not thrown away.
+            Err(_) => false,
+        }
+    }
+}
+
+fn due(record: &Record, now: Millis) -> bool {
+    record.expires.is_some_and(|at| at <= now)
+}

@@ -1,0 +1,205 @@
+//! The one loop that touches the bytes of a body. A cut body is a normal end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::append::open_mark;
+use super::table::{Entry, Live};
+use super::{Inner, now};
+use crate::blob::{BlobError, BlobWriter};
+use crate::config::Durability;
+use crate::lock::Guard;
+use crate::protocol::checksum::Digest;
+use crate::state::Promise;
+
+/// How a body ended.
+pub(super) enum Ended {
+    /// All of it came, with its trailers.
+    Eof(Option<HeaderMap>),
+    /// The client went away, or broke the framing.
+    Cut,
+    /// No frame for the network timeout.
+    Idle,
+    /// A newer request asked for the upload.
+    Asked,
+    /// The server stops.
+    Stopped,
+    /// More bytes than there was room for.
+    Overflow,
+    /// Storage failed; what was written before counts.
+    Failed(BlobError),
+}
+
+/// A body on its way into a blob.
+pub(super) struct Ingest<'a> {
+    pub(super) engine: &'a Arc<Inner>,
+    pub(super) entry: &'a Arc<Entry>,
+    pub(super) live: &'a Arc<Live>,
+    /// Where the body begins.
+    pub(super) base: u64,
+    /// How many bytes may still come.
+    pub(super) room: u64,
+    pub(super) digest: Option<Digest>,
+    /// Whether bytes count as they arrive: not under a checksum, and not in a chunked body, whose trailers may bring one.
+    pub(super) countable: bool,
+    /// Opened when the first byte comes.
+    pub(super) writer: Option<Box<dyn BlobWriter>>,
+    /// When the record was last written.
+    pub(super) recorded: Instant,
+    /// Up to where the disk was last asked to have the bytes.
+    pub(super) sync_asked: u64,
+}
+
+impl Ingest<'_> {
+    /// How often the record follows a running body.
+    const RECORD_EVERY: Duration = Duration::from_secs(1);
+    /// In `complete` mode, how many bytes a loss of power may take from an unfinished upload, about.
+    const SYNC_EVERY: u64 = 64 << 20;
+
+    /// Offset after the last byte written.
+    pub(super) fn position(&self) -> u64 {
+        self.writer
+            .as_ref()
+            .map_or(self.base, |writer| writer.position())
+    }
+
+    /// Takes the body in until it ends, one way or another.
+    pub(super) async fn run<B>(&mut self, mut body: B, guard: &dyn Guard) -> Ended
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let engine = self.engine.clone();
+        let stopped = engine.stop.cancelled();
+        tokio::pin!(stopped);
+        let mut asked = guard.asked_to_yield();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = &mut asked => return Ended::Asked,
+                () = &mut stopped => return Ended::Stopped,
+                frame = timeout(engine.options.network_timeout, body.frame()) => match frame {
+                    Ok(frame) => frame,
+                    Err(_) => return Ended::Idle,
+                },
+            };
+            let chunk = match frame.map(|frame| frame.map(Frame::into_data)) {
+                None => return Ended::Eof(None),
+                Some(Err(_)) => return Ended::Cut,
+                Some(Ok(Err(last))) => return Ended::Eof(last.into_trailers().ok()),
+                Some(Ok(Ok(chunk))) if chunk.is_empty() => continue,
+                Some(Ok(Ok(chunk))) => chunk,
+            };
+            self.live.frame_came();
+            match self.room.checked_sub(chunk.len() as u64) {
+                Some(left) => self.room = left,
+                None => return Ended::Overflow,
+            }
+            if let Some(digest) = &mut self.digest {
+                digest.update(&chunk);
+            }
+            if let Err(error) = self.write(chunk).await {
+                return Ended::Failed(error);
+            }
+        }
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), BlobError> {
+        let writer = if let Some(writer) = &mut self.writer {
+            writer
+        } else {
+            let length = self.entry.record().length;
+            self.writer.insert(
+                self.engine
+                    .blobs
+                    .append(&self.entry.blob(), self.base, length)
+                    .await?,
+            )
+        };
+        let written = writer.write(chunk).await;
+        self.live.offset.store(writer.position(), Ordering::Release);
+        written?;
+        if self.countable {
+            self.tell();
+            if self.recorded.elapsed() >= Self::RECORD_EVERY {
+                self.record().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets HEAD tell what has been written, as far as the mode calls that safe. The last byte of an upload is told by the
+    /// commit: it makes the upload complete, and that promises more.
+    fn tell(&self) {
+        let safe = match self.engine.options.durability {
+            Durability::Process => true,
+            Durability::Complete => self.room > 0,
+            Durability::Every => false,
+        };
+        if safe {
+            self.live.told.store(self.position(), Ordering::Release);
+        }
+    }
+
+    /// The record follows, so that a state store read by others is never far behind; in `every` mode the bytes are synced
+    /// first, and may be told from then on.
+    async fn record(&mut self) -> Result<(), BlobError> {
+        self.recorded = Instant::now();
+        let end = self.position();
+        let mut record = self.entry.record();
+        if record.length == Some(end) {
+            return Ok(());
+        }
+        self.sync_beside(end);
+        record.synced = record.synced.max(self.live.synced.load(Ordering::Acquire));
+        let every = self.engine.options.durability == Durability::Every;
+        if every && let Some(writer) = &mut self.writer {
+            writer.sync().await?;
+            record.synced = end;
+        }
+        if let Some(mark) = record.unverified_from {
+            record.unverified_from = Some(mark.max(end));
+        }
+        let Ok(mut next) = record.advance(end, now()) else {
+            return Ok(());
+        };
+        self.engine.stamp(&mut next);
+        let promise = if every {
+            Promise::Synced
+        } else {
+            Promise::Queued
+        };
+        // A record that cannot be written ends the upload at its end, with the state store's own error.
+        if self
+            .engine
+            .change(self.entry, next, promise, open_mark(self.entry))
+            .await
+            .is_ok()
+        {
+            self.live.told.fetch_max(end, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Long uploads are synced as they grow, without waiting: a loss of power does not send them back to their start.
+    fn sync_beside(&mut self, end: u64) {
+        if self.engine.options.durability != Durability::Complete
+            || end - self.sync_asked < Self::SYNC_EVERY
+        {
+            return;
+        }
+        self.sync_asked = end;
+        let (engine, entry, live) = (self.engine.clone(), self.entry.clone(), self.live.clone());
+        self.engine.tasks.spawn(async move {
+            if engine.blobs.sync(&entry.id, &entry.blob()).await.is_ok() {
+                live.synced.fetch_max(end, Ordering::AcqRel);
+            }
+        });
+    }
+}

@@ -1,0 +1,364 @@
+//! Finals: joined from parts without copying a byte, or waiting until the last part is complete.
+//!
+//! Locks are taken part first, final second, never the other way round.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::table::{Entry, Image};
+use super::{Engine, Inner, More, PATIENCE, View, load, now};
+use crate::blob::{Blob, BlobError, JoinParts, Segment};
+use crate::config::Durability;
+use crate::error::Reject;
+use crate::state::{Detail, Mark, Promise};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
+
+/// A final to create.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The parts in their order, each with the text that named it.
+    pub parts: Vec<(UploadId, String)>,
+    /// `Upload-Metadata` as received.
+    pub metadata: Option<Bytes>,
+    /// `Upload-Concat` as received.
+    pub concat: Bytes,
+}
+
+impl Engine {
+    /// A final upload made of parts: complete at once if they are, else when the last of them is.
+    ///
+    /// # Errors
+    /// `BadPart` for what is no usable partial upload, `TooLarge` if they come to too much, `Disabled` where the store
+    /// cannot join; nothing is created then.
+    pub async fn join(&self, join: Join) -> Result<View, Reject> {
+        let inner = self.inner.clone();
+        self.inner.run(async move { inner.join(join).await }).await
+    }
+}
+
+/// Which finals wait for which parts.
+#[derive(Default)]
+pub(super) struct Waiting {
+    finals: Mutex<HashMap<UploadId, Vec<UploadId>>>,
+    due: Mutex<Vec<UploadId>>,
+    pub(super) notify: Notify,
+}
+
+impl Waiting {
+    fn finals(&self) -> MutexGuard<'_, HashMap<UploadId, Vec<UploadId>>> {
+        self.finals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a final waits for this part, which must not expire then.
+    pub(super) fn needs(&self, part: &UploadId) -> bool {
+        self.finals().contains_key(part)
+    }
+
+    fn of(&self, part: &UploadId) -> Vec<UploadId> {
+        self.finals().get(part).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn register(&self, id: &UploadId, parts: &[UploadId]) {
+        let mut finals = self.finals();
+        for part in parts {
+            let list = finals.entry(part.clone()).or_default();
+            if !list.contains(id) {
+                list.push(id.clone());
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, id: &UploadId) {
+        self.finals().retain(|_, list| {
+            list.retain(|other| other != id);
+            !list.is_empty()
+        });
+    }
+
+    /// A part was found complete outside any request: its finals are looked at in the background.
+    pub(super) fn wake(&self, part: &UploadId) {
+        if self.needs(part) {
+            self.due
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(part.clone());
+            self.notify.notify_one();
+        }
+    }
+
+    /// The same, some time later.
+    fn postpone(&self, parts: &[UploadId]) {
+        self.due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(parts.first().cloned());
+    }
+
+    pub(super) fn take_due(&self) -> Vec<UploadId> {
+        std::mem::take(&mut self.due.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Inner {
+    fn joiner(&self) -> Result<&dyn JoinParts, Reject> {
+        self.blobs.join().ok_or(Reject::Disabled("concatenation"))
+    }
+
+    async fn join(self: Arc<Self>, join: Join) -> Result<View, Reject> {
+        self.joiner()?;
+        let (all_complete, known) = self.check_parts(&join.parts).await?;
+        if known > self.options.max_size {
+            return Err(Reject::TooLarge {
+                limit: self.options.max_size,
+            });
+        }
+        let id = UploadId::random();
+        let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
+        let mut image = Image::new(&id, Record::new(Kind::Final, None, now()));
+        image.metadata = join.metadata;
+        image.concat = Some(join.concat);
+        image.parts = parts.clone();
+        if all_complete {
+            let (blob, length) = self
+                .link(&id, &parts)
+                .await
+                .map_err(|reject| match reject {
+                    Reject::Blob(BlobError::Lost) => {
+                        Reject::BadPart("a part whose bytes are lost".into())
+                    }
+                    other => other,
+                })?;
+            let status = self.joined_status(length);
+            image.blob = Arc::new(blob);
+            image.record = Record {
+                status,
+                length: Some(length),
+                offset: length,
+                ..image.record
+            };
+            let marks = if status == Status::Assembling {
+                vec![(Mark::Assembling, true)]
+            } else {
+                Vec::new()
+            };
+            let view = self.introduce(id, image, marks).await?;
+            self.after_join(&view.id, view.offset, &parts);
+            return Ok(view);
+        }
+        // Registered before it is stored, so that no part becomes complete, or expires, unseen.
+        self.waiting.register(&id, &parts);
+        if let Err(reject) = self
+            .introduce(id.clone(), image, vec![(Mark::Waiting, true)])
+            .await
+        {
+            self.waiting.forget(&id);
+            return Err(reject);
+        }
+        self.finish_waiting(&id).await;
+        Ok(super::view(&*self.usable(&id).await?))
+    }
+
+    /// Every part must be a partial upload that can be used. Answers whether all are complete, and the bytes known so far.
+    async fn check_parts(&self, parts: &[(UploadId, String)]) -> Result<(bool, u64), Reject> {
+        let mut seen: HashMap<&UploadId, (bool, u64)> = HashMap::new();
+        let (mut all_complete, mut known) = (true, 0u64);
+        for (part, named) in parts {
+            let (complete, length) = match seen.entry(part) {
+                Place::Occupied(place) => *place.get(),
+                Place::Vacant(place) => {
+                    let entry =
+                        self.usable(part)
+                            .await
+                            .map_err(|reject| match reject.wire().0 {
+                                404 | 410 => Reject::BadPart(named.clone()),
+                                _ => reject,
+                            })?;
+                    let record = entry.record();
+                    if record.kind != Kind::Partial {
+                        return Err(Reject::BadPart(named.clone()));
+                    }
+                    *place.insert((record.is_complete(), record.length.unwrap_or(record.offset)))
+                }
+            };
+            all_complete &= complete;
+            known = known.saturating_add(length);
+        }
+        Ok((all_complete, known))
+    }
+
+    /// The blob of a final over its complete parts' bytes, and its length.
+    async fn link(&self, id: &UploadId, parts: &[UploadId]) -> Result<(Blob, u64), Reject> {
+        let joiner = self.joiner()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut sources = Vec::with_capacity(parts.len());
+            let mut length = 0u64;
+            for part in parts {
+                let entry = self.usable(part).await?;
+                let image = entry.image();
+                sources.push(((*image.blob).clone(), image.record.offset));
+                length = length.saturating_add(image.record.offset);
+            }
+            match joiner.link(id, &sources).await {
+                Ok(segments) if segments.is_empty() => return Ok((Blob::Own(id.clone()), 0)),
+                Ok(segments) => return Ok((Blob::Segments(segments), length)),
+                // A part whose bytes were just moved into another final's file: look again where they are.
+                Err(BlobError::Lost) if tries < 3 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn joined_status(&self, length: u64) -> Status {
+        if self.options.assemble && length > 0 {
+            Status::Assembling
+        } else {
+            Status::Completed
+        }
+    }
+
+    fn after_join(self: &Arc<Self>, id: &UploadId, length: u64, parts: &Arc<[UploadId]>) {
+        info!(%id, length, parts = parts.len(), "upload joined");
+        self.assemble.notify_one();
+        if !self.options.keep_partials {
+            let (inner, parts) = (self.clone(), parts.clone());
+            self.tasks
+                .spawn(async move { inner.drop_parts(&parts).await });
+        }
+    }
+
+    /// The parts of a joined final go, unless another final waits for them.
+    async fn drop_parts(&self, parts: &[UploadId]) {
+        for part in parts {
+            if self.waiting.needs(part) {
+                continue;
+            }
+            let Some(guard) = self.locks.lock(part, true, PATIENCE).await else {
+                continue;
+            };
+            if let Ok(entry) = self.usable(part).await
+                && let Err(error) = self.end(&entry, Status::Cancelled, guard.as_ref()).await
+            {
+                warn!(id = %part, %error, "a joined part was not removed");
+            }
+        }
+    }
+
+    /// The length a waiting final will have, once every part's is known.
+    pub(super) async fn expected_length(&self, entry: &Entry) -> Option<u64> {
+        let parts = entry.image().parts.clone();
+        let mut sum = 0u64;
+        for part in parts.iter() {
+            sum = sum.checked_add(self.usable(part).await.ok()?.record().length?)?;
+        }
+        Some(sum)
+    }
+
+    /// A part is complete: finals that waited for it alone are complete too.
+    pub(super) async fn part_complete(self: &Arc<Self>, part: &UploadId) {
+        for id in self.waiting.of(part) {
+            self.finish_waiting(&id).await;
+        }
+    }
+
+    /// A part is gone: finals that waited for it have failed.
+    pub(super) async fn part_gone(&self, part: &UploadId) {
+        for id in self.waiting.of(part) {
+            let Some(_guard) = self.locks.lock(&id, true, PATIENCE).await else {
+                continue;
+            };
+            let Some(entry) = self.entry_logged(&id).await else {
+                continue;
+            };
+            if entry.record().status == Status::Active {
+                self.fail(&entry, Failure::PartGone, vec![(Mark::Waiting, false)])
+                    .await;
+            }
+            self.waiting.forget(&id);
+        }
+    }
+
+    /// Joins a waiting final if all its parts are complete.
+    pub(super) async fn finish_waiting(self: &Arc<Self>, id: &UploadId) {
+        let Some(_guard) = self.locks.lock(id, false, PATIENCE).await else {
+            return;
+        };
+        let Some(entry) = self.entry_logged(id).await else {
+            return;
+        };
+        if entry.record().status != Status::Active {
+            return self.waiting.forget(id);
+        }
+        let parts = entry.image().parts.clone();
+        for part in parts.iter() {
+            match self.usable(part).await {
+                Ok(part) if part.is_complete_partial() => {}
+                Ok(_) | Err(Reject::State(_) | Reject::Blob(_)) => return,
+                Err(_) => {
+                    self.fail(&entry, Failure::PartGone, vec![(Mark::Waiting, false)])
+                        .await;
+                    return self.waiting.forget(id);
+                }
+            }
+        }
+        match self.join_waiting(&entry, &parts).await {
+            Ok(joined) => {
+                self.waiting.forget(id);
+                if let Some(length) = joined {
+                    self.after_join(id, length, &parts);
+                }
+            }
+            Err(reject) => {
+                warn!(%id, %reject, "a waiting final could not be joined, and is tried again");
+                self.waiting.postpone(&parts);
+            }
+        }
+    }
+
+    /// `None`: the parts come to too much, and the final has failed.
+    async fn join_waiting(&self, entry: &Entry, parts: &[UploadId]) -> Result<Option<u64>, Reject> {
+        let (blob, length) = self.link(&entry.id, parts).await?;
+        let mut record = entry.record();
+        let mut marks = vec![(Mark::Waiting, false)];
+        if length > self.options.max_size {
+            self.blobs
+                .remove(&super::all_files(&entry.id, &blob))
+                .await?;
+            self.fail(entry, Failure::TooLarge, marks).await;
+            return Ok(None);
+        }
+        let promise = if self.options.durability == Durability::Process {
+            Promise::Flushed
+        } else {
+            self.blobs.sync(&entry.id, &blob).await?;
+            Promise::Synced
+        };
+        record.status = self.joined_status(length);
+        if record.status == Status::Assembling {
+            marks.push((Mark::Assembling, true));
+        }
+        record.length = Some(length);
+        record.offset = length;
+        record.touched = now();
+        self.stamp(&mut record);
+        let details = vec![(Detail::Segments, segments_of(&blob).map(load::encode))];
+        // In memory the blob comes before the record that says complete: who sees the one finds the other.
+        entry.image().blob = Arc::new(blob);
+        self.change(entry, record, promise, More { details, marks })
+            .await?;
+        Ok(Some(length))
+    }
+}
+
+fn segments_of(blob: &Blob) -> Option<&[Segment]> {
+    match blob {
+        Blob::Segments(segments) => Some(segments),
+        Blob::Own(_) => None,
+    }
+}

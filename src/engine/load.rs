@@ -1,0 +1,234 @@
+//! From the stores into memory: an upload is held against its blob when it is first asked for, and mended.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::{error, info, warn};
+
+use super::table::{Entry, Image};
+use super::{Inner, More, now};
+use crate::blob::Blob;
+use crate::config::Durability;
+use crate::error::Reject;
+use crate::state::{Detail, Mark, Promise, StateError};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
+
+/// Details that are lists, as bytes.
+pub(super) fn encode<T: Serialize + ?Sized>(list: &T) -> Vec<u8> {
+    postcard::to_stdvec(list).unwrap_or_default()
+}
+
+fn decode<T: DeserializeOwned>(id: &UploadId, bytes: &[u8]) -> Result<T, Reject> {
+    postcard::from_bytes(bytes).map_err(|_| StateError::Damaged(id.clone()).into())
+}
+
+impl Inner {
+    /// The upload, whatever its state; loaded if need be.
+    pub(super) async fn entry(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        let slot = self.table.slot(id);
+        let loaded = slot.get_or_try_init(|| self.load(id)).await.cloned();
+        if loaded.is_err() {
+            drop(slot);
+            self.table.forget_empty(id);
+        }
+        loaded
+    }
+
+    /// The upload, if it can still be used.
+    pub(super) async fn usable(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        let entry = self.entry(id).await?;
+        let (status, expires) = {
+            let image = entry.image();
+            // While bytes come it lives, whatever the record of before them says.
+            (
+                image.record.status,
+                image.record.expires.filter(|_| image.live.is_none()),
+            )
+        };
+        match status {
+            Status::Cancelled => Err(Reject::NotFound),
+            Status::Expired => Err(Reject::Expired),
+            Status::Failed(Failure::BlobLost) => Err(Reject::BlobLost),
+            Status::Failed(Failure::PartGone) => Err(Reject::PartGone),
+            Status::Failed(Failure::TooLarge) => Err(Reject::PartsTooLarge),
+            Status::Active | Status::Assembling | Status::Completed
+                if expires.is_some_and(|at| at <= now()) && !self.waiting.needs(id) =>
+            {
+                Err(Reject::Expired)
+            }
+            Status::Active | Status::Assembling | Status::Completed => Ok(entry),
+        }
+    }
+
+    async fn load(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        let record = self.state.get(id).await?.ok_or(Reject::NotFound)?;
+        let mut image = Image::new(id, record);
+        image.metadata = self
+            .state
+            .detail(id, Detail::Metadata)
+            .await?
+            .map(Bytes::from);
+        if image.record.kind != Kind::Plain {
+            image.concat = self
+                .state
+                .detail(id, Detail::Concat)
+                .await?
+                .map(Bytes::from);
+            if let Some(segments) = self.state.detail(id, Detail::Segments).await? {
+                image.blob = Arc::new(Blob::Segments(decode(id, &segments)?));
+            }
+        }
+        if image.record.kind == Kind::Final
+            && let Some(parts) = self.state.detail(id, Detail::Parts).await?
+        {
+            image.parts = decode::<Vec<UploadId>>(id, &parts)?.into();
+        }
+        let entry = Entry::new(id.clone(), image);
+        let completed = self.reconcile(&entry).await?;
+        let entry = Arc::new(entry);
+        if completed && entry.is_complete_partial() {
+            self.waiting.wake(id);
+        }
+        Ok(entry)
+    }
+
+    /// Holds the record against the blob. Bytes that were stored but never recorded count (a crash is a cut); bytes under
+    /// a checksum that nobody verified do not. Answers whether this completed the upload.
+    async fn reconcile(&self, entry: &Entry) -> Result<bool, Reject> {
+        let record = entry.record();
+        let blob = entry.blob();
+        if record.is_complete() {
+            if self.blobs.stored(&blob).await? < record.offset {
+                self.fail(entry, Failure::BlobLost, Vec::new()).await;
+            }
+            return Ok(false);
+        }
+        // A range of a larger file does not witness its own bytes, and a waiting final has none.
+        if record.status != Status::Active
+            || record.kind == Kind::Final
+            || matches!(*blob, Blob::Segments(_))
+        {
+            return Ok(false);
+        }
+        let stored = self.blobs.stored(&blob).await?;
+        let power_cut = record.power_cuts < self.options.power_cuts;
+        let Some(keep) = safe_bytes(&record, stored, power_cut) else {
+            self.fail(entry, Failure::BlobLost, Vec::new()).await;
+            return Ok(false);
+        };
+        if stored > 0 {
+            // Also where nothing is cut: space reserved before a crash is given back.
+            self.blobs.cut(&blob, keep).await?;
+        }
+        if keep == record.offset && !power_cut {
+            return Ok(false);
+        }
+        self.mend(entry, record, keep, stored).await
+    }
+
+    async fn mend(
+        &self,
+        entry: &Entry,
+        record: Record,
+        keep: u64,
+        stored: u64,
+    ) -> Result<bool, Reject> {
+        let (before, touched) = (record.offset, record.touched);
+        if keep < before {
+            warn!(id = %entry.id, before, offset = keep, "a power cut took bytes that were never synced");
+        } else if keep > before || stored > keep {
+            info!(id = %entry.id, before, offset = keep, stored, "bytes of a cut upload taken over from the disk");
+        }
+        // The one place where an offset may fall: after a power cut, to what is known to be on the disk.
+        let from = Record {
+            offset: before.min(keep),
+            ..record
+        };
+        let next = from.advance(keep, touched)?;
+        let completed = next.is_complete();
+        let promise = if completed && self.options.durability != Durability::Process {
+            self.blobs.sync(&entry.id, &entry.blob()).await?;
+            Promise::Synced
+        } else {
+            Promise::Queued
+        };
+        let more = More {
+            marks: vec![(Mark::Open, false)],
+            ..More::default()
+        };
+        self.change(entry, next, promise, more).await?;
+        Ok(completed)
+    }
+
+    /// A final that is stored but cannot be loaded is told in the log, and is left alone.
+    pub(super) async fn entry_logged(&self, id: &UploadId) -> Option<Arc<Entry>> {
+        match self.entry(id).await {
+            Ok(entry) => Some(entry),
+            Err(Reject::NotFound) => None,
+            Err(reject) => {
+                error!(%id, %reject, "upload cannot be loaded");
+                None
+            }
+        }
+    }
+}
+
+/// How many of `stored` bytes count: all that arrived, but none past an unverified mark, and after a power cut none that
+/// were never synced. `None` if bytes that must be there are not.
+fn safe_bytes(record: &Record, stored: u64, power_cut: bool) -> Option<u64> {
+    let witnessed = if power_cut {
+        stored.min(record.synced)
+    } else {
+        stored
+    };
+    let must = if power_cut {
+        record.synced
+    } else {
+        record.offset
+    };
+    if stored < must {
+        return None;
+    }
+    let keep = record
+        .unverified_from
+        .map_or(witnessed, |mark| witnessed.min(mark));
+    Some(record.length.map_or(keep, |length| keep.min(length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_after_a_crash() {
+        let record = Record {
+            offset: 10,
+            synced: 5,
+            ..Record::new(Kind::Plain, Some(100), 1)
+        };
+        let checked = Record {
+            unverified_from: Some(10),
+            ..record.clone()
+        };
+        for (record, stored, power_cut, keep) in [
+            (&record, 10, false, Some(10)),
+            (&record, 15, false, Some(15)),
+            (&record, 9, false, None),
+            (&record, 15, true, Some(5)),
+            (&record, 5, true, Some(5)),
+            (&record, 4, true, None),
+            (&checked, 15, false, Some(10)),
+            (&checked, 9, false, None),
+            (&checked, 15, true, Some(5)),
+            (&record, 200, false, Some(100)),
+        ] {
+            assert_eq!(
+                safe_bytes(record, stored, power_cut),
+                keep,
+                "{record:?} {stored} {power_cut}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The start: after a crash the state store and the disk are brought together again. Before the server listens, only what
+//! was open at the end is looked at; everything else is held against its blob when it is first asked for, and by the
+//! sweeper's first round.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::about::About;
+use super::join::Waiting;
+use super::table::Table;
+use super::{Engine, Inner, Options, load};
+use crate::blob::{Blob, BlobStore, File, Segment};
+use crate::error::Reject;
+use crate::lock::Locker;
+use crate::state::{Change, Detail, Mark, Promise, StateStore};
+use crate::upload::{Kind, Record, Status, UploadId};
+
+/// What the start found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Uploads that were open at the end.
+    pub open: usize,
+    /// Finals that wait for parts.
+    pub waiting: usize,
+    /// Finals to be assembled.
+    pub assembling: usize,
+    /// Records made anew from sidecars.
+    pub rebuilt: usize,
+}
+
+impl Engine {
+    /// Brings state and disk together and starts the background work. With `rebuild` the state store is new and empty, and
+    /// the records are made from the sidecars.
+    ///
+    /// # Errors
+    /// What the stores say.
+    pub async fn open(
+        options: Options,
+        blobs: Arc<dyn BlobStore>,
+        state: Arc<dyn StateStore>,
+        locks: Arc<dyn Locker>,
+        rebuild: bool,
+    ) -> Result<(Self, Recovered), Reject> {
+        let inner = Arc::new(Inner {
+            options,
+            blobs,
+            state,
+            locks,
+            table: Table::default(),
+            waiting: Waiting::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            appending: AtomicUsize::new(0),
+            assemble: Notify::new(),
+            started: SystemTime::now(),
+        });
+        let mut found = Recovered::default();
+        if rebuild {
+            found.rebuilt = inner.rebuild().await?;
+        }
+        inner.recover(&mut found).await?;
+        inner.tasks.spawn(inner.clone().chores());
+        inner.tasks.spawn(inner.clone().sweeper());
+        inner.tasks.spawn(inner.clone().assembler());
+        Ok((Self { inner }, found))
+    }
+}
+
+impl Inner {
+    async fn recover(self: &Arc<Self>, found: &mut Recovered) -> Result<(), Reject> {
+        // Waiting finals first: a part that turns out complete below must find them.
+        let waiting = self.state.marked(Mark::Waiting).await?;
+        found.waiting = waiting.len();
+        for id in &waiting {
+            if let Some(entry) = self.entry_logged(id).await {
+                self.waiting.register(id, &entry.image().parts);
+            }
+        }
+        let open = self.state.marked(Mark::Open).await?;
+        found.open = open.len();
+        let mut closed = Vec::new();
+        for id in &open {
+            if let Some(entry) = self.entry_logged(id).await {
+                let record = entry.record();
+                closed.push(Change {
+                    marks: vec![(Mark::Open, false)],
+                    ..Change::record(id, Some(record.clone()), Some(record))
+                });
+            }
+        }
+        for change in closed {
+            self.state.commit(vec![change], Promise::Queued).await?;
+        }
+        for id in &waiting {
+            self.finish_waiting(id).await;
+        }
+        found.assembling = self.state.marked(Mark::Assembling).await?.len();
+        Ok(())
+    }
+
+    /// Makes every record anew from its sidecar and its blob's length.
+    async fn rebuild(&self) -> Result<usize, Reject> {
+        error!(
+            "the records are rebuilt from the sidecars: tombstones, lengths declared later and expiry are lost"
+        );
+        let mut rebuilt = 0;
+        for shard in self.blobs.shards().await? {
+            let mut changes = Vec::new();
+            for (file, _) in self.blobs.files(&shard).await? {
+                let File::About(id) = file else { continue };
+                match self.rebuild_one(&id).await {
+                    Ok(Some(change)) => changes.push(change),
+                    Ok(None) => warn!(%id, "the sidecar cannot be read: this upload stays lost"),
+                    Err(reject) => warn!(%id, %reject, "this upload cannot be rebuilt"),
+                }
+            }
+            rebuilt += changes.len();
+            if !changes.is_empty() {
+                self.state.commit(changes, Promise::Synced).await?;
+            }
+        }
+        info!(rebuilt, "records rebuilt");
+        Ok(rebuilt)
+    }
+
+    async fn rebuild_one(&self, id: &UploadId) -> Result<Option<Change>, Reject> {
+        let Some((bytes, list)) = self.blobs.about(id).await? else {
+            return Ok(None);
+        };
+        let Some(about) = About::from_bytes(&bytes).filter(|about| about.id == *id) else {
+            return Ok(None);
+        };
+        let own = Blob::Own(id.clone());
+        let stored = self.blobs.stored(&own).await?;
+        let mut record = Record::new(about.kind, about.length, about.created);
+        record.power_cuts = self.options.power_cuts;
+        record.touched = super::now();
+        let mut change = Change::record(id, None, None);
+        if about.kind == Kind::Final {
+            self.rebuild_final(&mut record, &mut change, stored, list);
+        } else {
+            record = record.advance(
+                about.length.map_or(stored, |length| stored.min(length)),
+                record.touched,
+            )?;
+            record.synced = record.offset;
+        }
+        self.stamp(&mut record);
+        change.record = Some(record);
+        let details = [
+            (Detail::Metadata, about.metadata.map(String::into_bytes)),
+            (Detail::Concat, about.concat.map(String::into_bytes)),
+            (
+                Detail::Parts,
+                (!about.parts.is_empty()).then(|| load::encode(&about.parts[..])),
+            ),
+        ];
+        change
+            .details
+            .extend(details.into_iter().filter(|(_, value)| value.is_some()));
+        Ok(Some(change))
+    }
+
+    /// A final is whole as the list of segments that was written down when it was joined, or as one file once that list is
+    /// gone; else it waits.
+    fn rebuild_final(
+        &self,
+        record: &mut Record,
+        change: &mut Change,
+        stored: u64,
+        list: Option<Vec<Segment>>,
+    ) {
+        let listed: u64 = list.iter().flatten().map(|segment| segment.len).sum();
+        let (length, status) = match list {
+            Some(list) if stored != listed => {
+                change
+                    .details
+                    .push((Detail::Segments, Some(load::encode(&list))));
+                (
+                    listed,
+                    if self.options.assemble {
+                        Status::Assembling
+                    } else {
+                        Status::Completed
+                    },
+                )
+            }
+            _ if stored > 0 => (stored, Status::Completed),
+            _ => {
+                change.marks.push((Mark::Waiting, true));
+                return;
+            }
+        };
+        if status == Status::Assembling {
+            change.marks.push((Mark::Assembling, true));
+        }
+        record.length = Some(length);
+        record.offset = length;
+        record.status = status;
+    }
+}

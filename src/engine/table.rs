@@ -1,0 +1,224 @@
+//! The uploads in memory: what is being written or was asked for lately. HEAD and offset checks are answered from here.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use crate::blob::{Blob, BlobWriter};
+use crate::upload::{Kind, Record, UploadId};
+
+/// One upload in memory. Its record changes only under the upload's lock; reading it takes no lock but a short mutex.
+pub(crate) struct Entry {
+    pub(crate) id: UploadId,
+    image: Mutex<Image>,
+    /// Held by every reader of the blob's files, so that files are not removed under them.
+    pub(crate) readers: Arc<()>,
+    seen: AtomicU64,
+}
+
+/// What is known of an upload.
+pub(crate) struct Image {
+    pub(crate) record: Record,
+    pub(crate) metadata: Option<Bytes>,
+    pub(crate) concat: Option<Bytes>,
+    pub(crate) parts: Arc<[UploadId]>,
+    pub(crate) blob: Arc<Blob>,
+    /// The append that runs now.
+    pub(crate) live: Option<Arc<Live>>,
+    /// The file, still open from the last append, and since when it rests.
+    pub(crate) writer: Option<(Box<dyn BlobWriter>, Instant)>,
+    /// Whether the state store lists the upload as open.
+    pub(crate) marked_open: bool,
+}
+
+/// The running append, as others see it.
+pub(crate) struct Live {
+    /// Offset after the last byte that was written.
+    pub(crate) offset: AtomicU64,
+    /// The offset that HEAD tells: never one that could be taken back.
+    pub(crate) told: AtomicU64,
+    /// Bytes known to be on the disk, from syncs beside the writing.
+    pub(crate) synced: AtomicU64,
+    /// When the last frame came, in milliseconds on [`tick`]'s clock.
+    frame: AtomicU64,
+}
+
+impl Live {
+    pub(crate) fn at(offset: u64, synced: u64) -> Self {
+        Self {
+            offset: AtomicU64::new(offset),
+            told: AtomicU64::new(offset),
+            synced: AtomicU64::new(synced),
+            frame: AtomicU64::new(tick()),
+        }
+    }
+
+    /// A frame came: the holder is not silent.
+    pub(crate) fn frame_came(&self) {
+        self.frame.store(tick(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn silent_for(&self) -> Duration {
+        Duration::from_millis(tick().saturating_sub(self.frame.load(Ordering::Relaxed)))
+    }
+}
+
+/// Milliseconds on a clock that never jumps.
+pub(crate) fn tick() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Entry {
+    pub(crate) fn new(id: UploadId, image: Image) -> Self {
+        Self {
+            id,
+            image: Mutex::new(image),
+            readers: Arc::new(()),
+            seen: AtomicU64::new(tick()),
+        }
+    }
+
+    pub(crate) fn image(&self) -> MutexGuard<'_, Image> {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.image().record.clone()
+    }
+
+    pub(crate) fn blob(&self) -> Arc<Blob> {
+        self.image().blob.clone()
+    }
+
+    /// Whether nobody reads in the blob's files.
+    pub(crate) fn readers_gone(&self) -> bool {
+        Arc::strong_count(&self.readers) == 1
+    }
+
+    pub(crate) fn is_complete_partial(&self) -> bool {
+        let image = self.image();
+        image.record.kind == Kind::Partial && image.record.is_complete()
+    }
+}
+
+impl Image {
+    pub(crate) fn new(id: &UploadId, record: Record) -> Self {
+        Self {
+            record,
+            metadata: None,
+            concat: None,
+            parts: Arc::new([]),
+            blob: Arc::new(Blob::Own(id.clone())),
+            live: None,
+            writer: None,
+            marked_open: false,
+        }
+    }
+
+    /// The offset that a client may be told now: the record's, or what the running append has made safe since.
+    pub(crate) fn told(&self) -> u64 {
+        let live = self
+            .live
+            .as_ref()
+            .map_or(0, |live| live.told.load(Ordering::Acquire));
+        self.record.offset.max(live)
+    }
+}
+
+/// A place for an upload that is being loaded, or is loaded.
+pub(crate) type Slot = OnceCell<Arc<Entry>>;
+
+/// Every upload in memory.
+#[derive(Default)]
+pub(crate) struct Table {
+    slots: Mutex<HashMap<UploadId, Arc<Slot>>>,
+}
+
+impl Table {
+    /// Entries past this number are dropped once they rest.
+    const ROOM: usize = 20_000;
+    /// How long an entry stays after it was last asked for, room or not.
+    const REST: u64 = 300_000;
+    /// How long it stays at least: long enough for what was queued of it to be in the state store.
+    const LEAST: u64 = 10_000;
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot of an upload, made if there is none.
+    pub(crate) fn slot(&self, id: &UploadId) -> Arc<Slot> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get(id) {
+            if let Some(entry) = slot.get() {
+                entry.seen.store(tick(), Ordering::Relaxed);
+            }
+            return slot.clone();
+        }
+        slots.entry(id.clone()).or_default().clone()
+    }
+
+    /// A new upload.
+    pub(crate) fn insert(&self, entry: Arc<Entry>) {
+        let id = entry.id.clone();
+        self.slots()
+            .insert(id, Arc::new(OnceCell::new_with(Some(entry))));
+    }
+
+    /// Forgets a slot that nothing was loaded into: an unknown id must not stay in memory.
+    pub(crate) fn forget_empty(&self, id: &UploadId) {
+        let mut slots = self.slots();
+        if slots
+            .get(id)
+            .is_some_and(|slot| slot.get().is_none() && Arc::strong_count(slot) == 1)
+        {
+            slots.remove(id);
+        }
+    }
+
+    /// Forgets an upload that is gone for good.
+    pub(crate) fn forget(&self, id: &UploadId) {
+        self.slots().remove(id);
+    }
+
+    /// Uploads whose file was left open and has rested for `least`.
+    pub(crate) fn resting(&self, least: Duration) -> Vec<Arc<Entry>> {
+        let rests = |entry: &&Arc<Entry>| {
+            entry
+                .image()
+                .writer
+                .as_ref()
+                .is_some_and(|(_, since)| since.elapsed() >= least)
+        };
+        self.slots()
+            .values()
+            .filter_map(|slot| slot.get())
+            .filter(rests)
+            .cloned()
+            .collect()
+    }
+
+    /// Drops what nobody holds and nobody asked for lately, and unused slots.
+    pub(crate) fn evict(&self) {
+        let mut slots = self.slots();
+        let patience = if slots.len() > Self::ROOM {
+            Self::LEAST
+        } else {
+            Self::REST
+        };
+        let now = tick();
+        slots.retain(|_, slot| {
+            Arc::strong_count(slot) > 1
+                || slot.get().is_some_and(|entry| {
+                    Arc::strong_count(entry) > 1
+                        || entry.image().writer.is_some()
+                        || now.saturating_sub(entry.seen.load(Ordering::Relaxed)) < patience
+                })
+        });
+    }
+}

@@ -1,0 +1,164 @@
+//! The tus 1.0 door: a request's head becomes typed headers, a use case of the engine, and an answer.
+
+mod body;
+mod create;
+mod download;
+mod head;
+mod options;
+mod patch;
+mod respond;
+mod terminate;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use tower::Service;
+
+pub use self::respond::{BoxError, ResponseBody};
+
+use self::body::Lingering;
+use crate::engine::Engine;
+use crate::error::Reject;
+use crate::protocol::location::{BasePath, Origin, PublicUrl, Target, Via};
+use crate::protocol::method::{self, TusMethod};
+use crate::protocol::version;
+use crate::security::cors::Cors;
+
+/// What the door needs to know.
+pub struct Settings {
+    /// Where the uploads are.
+    pub base_path: BasePath,
+    /// The URL that clients are told, where it is fixed.
+    pub public_url: Option<PublicUrl>,
+    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
+    pub behind_proxy: bool,
+    /// Whether connections are encrypted here.
+    pub tls: bool,
+    /// `None`: no CORS headers at all.
+    pub cors: Option<Cors>,
+    /// GET of finished uploads.
+    pub download: bool,
+    /// DELETE.
+    pub termination: bool,
+    /// `Upload-Concat`.
+    pub concatenation: bool,
+}
+
+/// The door as a service; clones share it.
+#[derive(Clone)]
+pub struct App {
+    door: Arc<Door>,
+}
+
+pub(crate) struct Door {
+    engine: Engine,
+    settings: Settings,
+    /// `Tus-Extension`, as this configuration has it.
+    extensions: HeaderValue,
+}
+
+impl App {
+    /// A door to `engine`.
+    #[must_use]
+    pub fn new(engine: Engine, settings: Settings) -> Self {
+        let extensions = options::extensions(&engine, &settings);
+        Self { door: Arc::new(Door { engine, settings, extensions }) }
+    }
+}
+
+impl<B> Service<Request<B>> for App
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let door = self.door.clone();
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+impl Door {
+    async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let body = Lingering::new(body, &head.headers);
+        let method = method::effective(&head.method, &head.headers);
+        let result = match method {
+            Some(method) => self.dispatch(method, &head, body).await,
+            None => Err(Reject::MethodNotAllowed { allow: self.allow_upload() }),
+        };
+        let without_body = head.method == Method::HEAD || method == Some(TusMethod::Head);
+        let mut response = result.unwrap_or_else(|reject| respond::problem(&reject, without_body));
+        if let Some(cors) = &self.settings.cors {
+            let preflight = method == Some(TusMethod::Options);
+            cors.headers(head.headers.get(header::ORIGIN), preflight, response.headers_mut());
+        }
+        response
+    }
+
+    async fn dispatch<B>(
+        &self,
+        method: TusMethod,
+        head: &Parts,
+        body: Lingering<B>,
+    ) -> Result<Response<ResponseBody>, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let target = self.settings.base_path.route(head.uri.path()).ok_or(Reject::NotFound)?;
+        let changes = matches!(method, TusMethod::Post | TusMethod::Patch | TusMethod::Delete);
+        if changes || method == TusMethod::Head {
+            version::check(&head.headers, changes).map_err(|_| Reject::UnsupportedVersion)?;
+        }
+        match (method, target) {
+            (TusMethod::Options, _) => Ok(options::answer(self)),
+            (TusMethod::Post, Target::Collection) => create::answer(self, head, body).await,
+            (_, Target::Collection) => Err(Reject::MethodNotAllowed { allow: "OPTIONS, POST" }),
+            (TusMethod::Head, Target::Upload(id)) => head::answer(self, &id).await,
+            (TusMethod::Patch, Target::Upload(id)) => patch::answer(self, &id, head, body).await,
+            (TusMethod::Delete, Target::Upload(id)) if self.settings.termination => terminate::answer(self, &id).await,
+            (TusMethod::Get, Target::Upload(id)) if self.settings.download => download::answer(self, &id, head).await,
+            (TusMethod::Post | TusMethod::Delete | TusMethod::Get, Target::Upload(_)) => {
+                Err(Reject::MethodNotAllowed { allow: self.allow_upload() })
+            }
+            (_, Target::Garbage) => Err(Reject::NotFound),
+        }
+    }
+
+    /// `Allow` of an upload. POST is there for `X-HTTP-Method-Override` only, and is not named.
+    fn allow_upload(&self) -> &'static str {
+        match (self.settings.download, self.settings.termination) {
+            (true, true) => "OPTIONS, HEAD, PATCH, GET, DELETE",
+            (true, false) => "OPTIONS, HEAD, PATCH, GET",
+            (false, true) => "OPTIONS, HEAD, PATCH, DELETE",
+            (false, false) => "OPTIONS, HEAD, PATCH",
+        }
+    }
+
+    /// This server as the client sees it.
+    fn origin(&self, head: &Parts) -> Origin {
+        let settings = &self.settings;
+        let via = Via {
+            tls: settings.tls,
+            behind_proxy: settings.behind_proxy,
+            public_url: settings.public_url.as_ref(),
+        };
+        Origin::of(&head.headers, &head.uri, via)
+    }
+}

@@ -1,0 +1,50 @@
+//! PATCH: bytes for an upload.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
+
+use super::Door;
+use super::body::Lingering;
+use super::respond::{self, ResponseBody};
+use crate::engine::Append;
+use crate::error::Reject;
+use crate::protocol::checksum::{self, ChecksumError, UploadChecksum};
+use crate::protocol::offset::UploadOffset;
+use crate::protocol::{length, media};
+use crate::upload::UploadId;
+
+pub(super) async fn answer<B>(
+    door: &Door,
+    id: &UploadId,
+    head: &Parts,
+    body: Lingering<B>,
+) -> Result<Response<ResponseBody>, Reject>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    if !media::is_offset_stream(&head.headers) {
+        return Err(Reject::MediaType);
+    }
+    let claimed = UploadOffset::from_headers(&head.headers)?.0;
+    let declared = length::declared(&head.headers)?;
+    let append = append(&head.headers, claimed, declared, &body)?;
+    let appended = door.engine.append(id, append, body).await?;
+    Ok(respond::appended(StatusCode::NO_CONTENT, &appended))
+}
+
+/// What PATCH and a creation with a body have in common.
+pub(super) fn append<B: Body>(
+    headers: &HeaderMap,
+    claimed: u64,
+    declared: Option<u64>,
+    body: &B,
+) -> Result<Append, Reject> {
+    let checksum = UploadChecksum::from_headers(headers).map_err(|error| match error {
+        ChecksumError::Unknown => Reject::UnknownAlgorithm,
+        ChecksumError::Header(error) => error.into(),
+    })?;
+    let trailer_announced = checksum::trailer_announced(headers);
+    Ok(Append { claimed, declared, body_length: body.size_hint().exact(), checksum, trailer_announced })
+}

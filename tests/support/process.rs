@@ -1,0 +1,92 @@
+//! The real binary as a process, ended by its id.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A server process; killed when dropped.
+pub struct Process {
+    pub addr: SocketAddr,
+    child: Child,
+    log: mpsc::Receiver<String>,
+    pub lines: Vec<String>,
+}
+
+impl Process {
+    /// Starts the binary on a free port over `data` and waits until it listens.
+    pub fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(["--port", "0", "--upload-dir"]).arg(data).args(arguments);
+        Self::spawn(command).expect("the server listens")
+    }
+
+    /// Starts `command`; the log of a server that ended instead of listening, as an error.
+    pub fn spawn(mut command: Command) -> Result<Self, String> {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let stderr = child.stderr.take().expect("stderr");
+        let (send, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let mut lines = Vec::new();
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match log.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let addr = address(&line);
+                    lines.push(line);
+                    if let Some(addr) = addr {
+                        return Ok(Self { addr, child, log, lines });
+                    }
+                }
+                Err(_) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(lines.join("\n"));
+                }
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process is there");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; answers whether it ended with success, and how long that took.
+    pub fn terminate(&mut self) -> (bool, Duration) {
+        let start = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is there");
+        let status = self.child.wait().expect("it ends");
+        (status.success(), start.elapsed())
+    }
+
+    /// Every log line so far.
+    pub fn log(&mut self) -> &[String] {
+        self.lines.extend(self.log.try_iter());
+        &self.lines
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address(line: &str) -> Option<SocketAddr> {
+    let url = line.split("url=http://").nth(1)?;
+    url.split('/').next()?.parse().ok()
+}
