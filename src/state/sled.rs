@@ -1,1 +1,168 @@
-//! sled
+//! Records in sled 0.34: hot records small and by themselves, the rest in pieces beside them, one thread that writes.
+//!
+//! What sled leaves to its user is done here: `flush` reaches the kernel and not the disk, so a power cut is met by
+//! `sync_data` on a handle of our own; calls that may wait for the disk run on the blocking pool or the commit thread; a
+//! database that does not open is set aside.
+
+mod committer;
+mod ground;
+mod keys;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use sled::Tree;
+use tracing::error;
+
+use self::committer::{Committer, closed};
+pub use self::open::Opened;
+use super::{Change, Detail, Mark, Promise, StateError, StateStore};
+use crate::upload::{Record, UploadId};
+
+/// How often a detail is read again that was changed meanwhile.
+const REREADS: usize = 100;
+
+/// Records in a sled database. [`SledState::open`] opens it.
+///
+/// A commit whose future is dropped is applied all the same. A failing flush or sync stops the store: from then on every
+/// commit is an error. A record that cannot be decoded is [`StateError::Damaged`] for its upload alone; a change that
+/// expects none and leaves none clears it.
+pub struct SledState {
+    /// For reads; `None` once closed. Dropped before the committer, whose thread is to be the last to hold the database.
+    tree: Mutex<Option<Tree>>,
+    committer: Committer,
+}
+
+impl SledState {
+    fn tree(&self) -> MutexGuard<'_, Option<Tree>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a read where it may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Tree) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let tree = self.tree().clone().ok_or_else(closed)?;
+        tokio::task::spawn_blocking(move || read(&tree))
+            .await
+            .unwrap_or_else(|error| Err(StateError::Store(format!("a read ended: {error}"))))
+    }
+}
+
+/// What a failing read tells about the upload `id`.
+fn read_error(id: &UploadId, error: sled::Error) -> StateError {
+    match error {
+        sled::Error::Corruption { .. } => StateError::Damaged(id.clone()),
+        error => StateError::Store(error.to_string()),
+    }
+}
+
+fn get(tree: &Tree, id: &UploadId) -> Result<Option<Record>, StateError> {
+    let Some(bytes) = tree
+        .get(keys::record(id))
+        .map_err(|error| read_error(id, error))?
+    else {
+        return Ok(None);
+    };
+    let record = keys::decode(&bytes);
+    record
+        .map(Some)
+        .ok_or_else(|| StateError::Damaged(id.clone()))
+}
+
+fn detail(tree: &Tree, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
+    for _ in 0..REREADS {
+        let pieces = tree.scan_prefix(keys::detail(id, detail)).values();
+        let pieces: Vec<_> = pieces
+            .collect::<Result<_, _>>()
+            .map_err(|error| read_error(id, error))?;
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        if let Some(whole) = keys::join(&pieces) {
+            return Ok(Some(whole));
+        }
+        // Read in the middle of a change, or damaged.
+        std::thread::yield_now();
+    }
+    Err(StateError::Damaged(id.clone()))
+}
+
+fn scan(
+    tree: &Tree,
+    after: Option<&UploadId>,
+    limit: usize,
+) -> Result<Vec<(UploadId, Record)>, StateError> {
+    use std::ops::Bound::{Excluded, Included};
+    let start = after.map_or_else(
+        || Included(keys::RECORDS.to_vec()),
+        |id| Excluded(keys::record(id)),
+    );
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    for item in tree.range((start, Excluded(keys::RECORDS_END.to_vec()))) {
+        let (key, value) = item.map_err(|error| StateError::Store(error.to_string()))?;
+        match (keys::record_id(&key), keys::decode(&value)) {
+            (Some(id), Some(record)) => found.push((id, record)),
+            (id, _) => error!(?id, "a record is damaged and left out"),
+        }
+        if found.len() == limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn marked(tree: &Tree, mark: Mark) -> Result<Vec<UploadId>, StateError> {
+    let mut found = Vec::new();
+    for key in tree.scan_prefix(keys::marked(mark)).keys() {
+        let key = key.map_err(|error| StateError::Store(error.to_string()))?;
+        match keys::marked_id(mark, &key) {
+            Some(id) => found.push(id),
+            None => error!(?mark, "a mark is damaged and left out"),
+        }
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl StateStore for SledState {
+    async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
+        let id = id.clone();
+        self.read(move |tree| get(tree, &id)).await
+    }
+
+    async fn detail(&self, id: &UploadId, of: Detail) -> Result<Option<Vec<u8>>, StateError> {
+        let id = id.clone();
+        self.read(move |tree| detail(tree, &id, of)).await
+    }
+
+    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
+        self.committer.commit(changes, promise).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Record)>, StateError> {
+        let after = after.cloned();
+        self.read(move |tree| scan(tree, after.as_ref(), limit))
+            .await
+    }
+
+    async fn marked(&self, mark: Mark) -> Result<Vec<UploadId>, StateError> {
+        self.read(move |tree| marked(tree, mark)).await
+    }
+
+    async fn close(&self) -> Result<(), StateError> {
+        drop(self.tree().take());
+        self.committer.close().await
+    }
+}

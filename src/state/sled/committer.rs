@@ -1,0 +1,297 @@
+//! Group commit: one thread applies what is queued, makes it durable once for all who wait for that, and wakes them. Who
+//! arrives during one commit is in the next.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tracing::{error, warn};
+
+use super::super::{Change, Promise, StateError};
+
+/// How long a change that nobody waits for may stay unflushed.
+const LINGER: Duration = Duration::from_millis(500);
+/// Commits that share one flush at most: a stream of changes that nobody waits for must not keep those waiting who do.
+const GROUP: usize = 512;
+
+/// What the thread stands on: the database, or a test's stand-in.
+pub(super) trait Ground: Send + 'static {
+    /// Applies all changes or none.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), Fault>;
+    /// Makes what was applied survive `kill -9`.
+    fn flush(&mut self) -> Result<(), Fault>;
+    /// Makes what was flushed survive a power cut.
+    fn sync(&mut self) -> Result<(), Fault>;
+    /// Lets go of the files; back when they are free.
+    fn release(self);
+}
+
+/// What can go wrong on the ground.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// This commit is refused; nothing of it was applied.
+    Refused(StateError),
+    /// Nobody knows what is stored now.
+    Broken(String),
+}
+
+/// The queue's end for those who commit. Dropping it ends the thread, once it has applied and flushed what is queued.
+pub(super) struct Committer {
+    /// `None` once closed.
+    queue: Mutex<Option<Sender<Commit>>>,
+    stopped: Arc<OnceLock<String>>,
+    ended: watch::Receiver<Option<Result<(), String>>>,
+}
+
+struct Commit {
+    changes: Vec<Change>,
+    promise: Promise,
+    /// `None` for `Queued`.
+    waiter: Option<Waiter>,
+}
+
+/// Who waits for the end of a group, by what was promised.
+#[derive(Default)]
+struct Waiting {
+    flushed: Vec<Waiter>,
+    synced: Vec<Waiter>,
+}
+
+type Waiter = oneshot::Sender<Result<(), StateError>>;
+
+impl Committer {
+    /// Starts the thread.
+    pub(super) fn start(ground: impl Ground) -> Result<Self, StateError> {
+        let (queue, incoming) = channel();
+        let (end, ended) = watch::channel(None);
+        let stopped = Arc::new(OnceLock::new());
+        let work = Work {
+            ground,
+            incoming,
+            stopped: stopped.clone(),
+            unflushed: None,
+            panicked: false,
+        };
+        thread::Builder::new()
+            .name("state-commit".to_owned())
+            .spawn(move || end.send_replace(Some(work.run())))
+            .map_err(|error| StateError::Store(format!("no thread to commit: {error}")))?;
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            stopped,
+            ended,
+        })
+    }
+
+    /// Queues a commit, and waits for its promise.
+    pub(super) async fn commit(
+        &self,
+        changes: Vec<Change>,
+        promise: Promise,
+    ) -> Result<(), StateError> {
+        let (waiter, answer) = if promise == Promise::Queued {
+            (None, None)
+        } else {
+            let (waiter, answer) = oneshot::channel();
+            (Some(waiter), Some(answer))
+        };
+        self.queue(Commit {
+            changes,
+            promise,
+            waiter,
+        })?;
+        match answer {
+            None => Ok(()),
+            Some(answer) => answer.await.unwrap_or_else(|_| Err(self.gone())),
+        }
+    }
+
+    fn queue(&self, commit: Commit) -> Result<(), StateError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = &*queue else {
+            return Err(closed());
+        };
+        if let Some(why) = self.stopped.get() {
+            return Err(StateError::Store(why.clone()));
+        }
+        queue.send(commit).map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> StateError {
+        let why = self.stopped.get().cloned();
+        StateError::Store(why.unwrap_or_else(|| "the commit thread is gone".to_owned()))
+    }
+
+    /// Ends the thread; answers when all is applied, flushed and synced, and the files are let go of.
+    pub(super) async fn close(&self) -> Result<(), StateError> {
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Err(why))) => Err(StateError::Store(why.clone())),
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.gone()),
+        }
+    }
+}
+
+/// The answer of a store that was closed.
+pub(super) fn closed() -> StateError {
+    StateError::Store("closed".to_owned())
+}
+
+/// What the thread holds.
+struct Work<G> {
+    ground: G,
+    incoming: Receiver<Commit>,
+    /// Why nothing is promised any more.
+    stopped: Arc<OnceLock<String>>,
+    /// Since when something is applied that was not flushed.
+    unflushed: Option<Instant>,
+    panicked: bool,
+}
+
+impl<G: Ground> Work<G> {
+    fn run(mut self) -> Result<(), String> {
+        loop {
+            match self.next() {
+                Ok(commit) => self.group(commit),
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.flush();
+        self.attempt("syncing", G::sync).ok();
+        if self.panicked {
+            // Its locks may be held for ever: waiting for it to end could hang.
+            std::mem::forget(self.ground);
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.ground.release())) {
+            error!(
+                panic = text(&*panic),
+                "the state database panicked at its end"
+            );
+        }
+        self.stopped.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    fn next(&self) -> Result<Commit, RecvTimeoutError> {
+        let Some(since) = self.unflushed else {
+            return self
+                .incoming
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected);
+        };
+        let left = LINGER.saturating_sub(since.elapsed());
+        self.incoming.recv_timeout(left)
+    }
+
+    /// Applies `first` and what came after it, makes it as durable as somebody asks, and wakes all.
+    fn group(&mut self, first: Commit) {
+        let mut waiting = Waiting::default();
+        self.apply(first, &mut waiting);
+        for _ in 1..GROUP {
+            let Ok(commit) = self.incoming.try_recv() else {
+                break;
+            };
+            self.apply(commit, &mut waiting);
+        }
+        let Waiting { flushed, synced } = waiting;
+        let lingers = self
+            .unflushed
+            .is_some_and(|since| since.elapsed() >= LINGER);
+        if lingers || !flushed.is_empty() || !synced.is_empty() {
+            self.flush();
+            self.wake(flushed);
+        }
+        if !synced.is_empty() {
+            self.attempt("syncing", G::sync).ok();
+            self.wake(synced);
+        }
+    }
+
+    fn apply(&mut self, commit: Commit, waiting: &mut Waiting) {
+        let applied = self.attempt("committing", |ground| ground.apply(&commit.changes));
+        self.unflushed.get_or_insert_with(Instant::now);
+        match (commit.waiter, applied) {
+            (Some(waiter), Ok(())) => match commit.promise {
+                Promise::Synced => waiting.synced.push(waiter),
+                Promise::Flushed | Promise::Queued => waiting.flushed.push(waiter),
+            },
+            (Some(waiter), refused) => answer(waiter, refused),
+            (None, Err(error)) => {
+                warn!(%error, ids = ?ids(&commit.changes), "a queued change was not applied");
+            }
+            (None, Ok(())) => {}
+        }
+    }
+
+    fn flush(&mut self) {
+        self.unflushed = None;
+        self.attempt("flushing", G::flush).ok();
+    }
+
+    fn wake(&self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
+            answer(waiter, self.still());
+        }
+    }
+
+    fn still(&self) -> Result<(), StateError> {
+        match self.stopped.get() {
+            None => Ok(()),
+            Some(why) => Err(StateError::Store(why.clone())),
+        }
+    }
+
+    /// One step on the ground. After a step that failed or panicked there are no more: what is stored is not known.
+    fn attempt(
+        &mut self,
+        what: &str,
+        step: impl FnOnce(&mut G) -> Result<(), Fault>,
+    ) -> Result<(), StateError> {
+        self.still()?;
+        let why = match catch_unwind(AssertUnwindSafe(|| step(&mut self.ground))) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(Fault::Refused(error))) => return Err(error),
+            Ok(Err(Fault::Broken(why))) => why,
+            Err(panic) => {
+                self.panicked = true;
+                format!("panic: {}", text(&*panic))
+            }
+        };
+        let why = format!("failed while {what}: {why}");
+        error!(
+            why,
+            "the state store stops: nothing is acknowledged until the server is started again"
+        );
+        self.stopped.set(why).ok();
+        self.still()
+    }
+}
+
+/// A waiter that went away is fine.
+fn answer(waiter: Waiter, answer: Result<(), StateError>) {
+    waiter.send(answer).ok();
+}
+
+fn ids(changes: &[Change]) -> Vec<&str> {
+    changes.iter().map(|change| change.id.as_str()).collect()
+}
+
+/// What a panic said.
+pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests;

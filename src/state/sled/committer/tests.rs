@@ -1,0 +1,188 @@
+use std::sync::mpsc;
+
+use super::super::super::contract::{at, change};
+use super::*;
+
+/// A ground that notes each step, and does what the test says.
+struct Stand {
+    steps: Sender<&'static str>,
+    /// Each flush waits for one of these, if there are any senders left.
+    gate: Receiver<()>,
+    fails: Option<(&'static str, bool)>,
+}
+
+impl Stand {
+    fn step(&self, step: &'static str) -> Result<(), Fault> {
+        self.steps.send(step).ok();
+        match self.fails {
+            Some((at, true)) if at == step => panic!("on {step}"),
+            Some((at, false)) if at == step => Err(Fault::Broken("no disk".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ground for Stand {
+    fn apply(&mut self, _: &[Change]) -> Result<(), Fault> {
+        self.step("apply")
+    }
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.gate.recv().ok();
+        self.step("flush")
+    }
+    fn sync(&mut self) -> Result<(), Fault> {
+        self.step("sync")
+    }
+    fn release(self) {
+        self.step("release").ok();
+    }
+}
+
+fn start(
+    fails: Option<(&'static str, bool)>,
+) -> (Committer, Receiver<&'static str>, Option<Sender<()>>) {
+    let (steps, seen) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
+    let stand = Stand { steps, gate, fails };
+    (Committer::start(stand).unwrap(), seen, Some(open))
+}
+
+fn one() -> Vec<Change> {
+    vec![change("a", None, Some(at(0)))]
+}
+
+fn seen(steps: &Receiver<&'static str>) -> Vec<&'static str> {
+    steps.try_iter().collect()
+}
+
+#[tokio::test]
+async fn who_comes_during_a_commit_shares_the_next() {
+    let (committer, steps, mut gate) = start(None);
+    let first = committer.commit(one(), Promise::Flushed);
+    let rest = (0..30).map(|_| committer.commit(one(), Promise::Flushed));
+    let later = async {
+        while steps.recv().unwrap() != "apply" {}
+        let opened = async {
+            tokio::task::yield_now().await;
+            drop(gate.take());
+        };
+        tokio::join!(futures_util::future::join_all(rest), opened).0
+    };
+    let (first, later) = tokio::join!(first, later);
+    first.unwrap();
+    later.into_iter().for_each(Result::unwrap);
+    let seen = seen(&steps);
+    assert_eq!(seen.iter().filter(|step| **step == "apply").count(), 30);
+    assert_eq!(seen.iter().filter(|step| **step == "flush").count(), 2);
+    assert!(!seen.contains(&"sync"));
+}
+
+#[tokio::test]
+async fn the_strongest_promise_of_a_group_is_kept_for_who_asked() {
+    let (committer, steps, gate) = start(None);
+    drop(gate);
+    committer.commit(one(), Promise::Flushed).await.unwrap();
+    assert_eq!(seen(&steps), ["apply", "flush"]);
+    committer.commit(one(), Promise::Synced).await.unwrap();
+    assert_eq!(seen(&steps), ["apply", "flush", "sync"]);
+    committer.commit(one(), Promise::Queued).await.unwrap();
+    committer.close().await.unwrap();
+    assert_eq!(seen(&steps), ["apply", "flush", "sync", "release"]);
+}
+
+#[tokio::test]
+async fn queued_changes_do_not_linger() {
+    let (committer, steps, gate) = start(None);
+    drop(gate);
+    let start = Instant::now();
+    committer.commit(one(), Promise::Queued).await.unwrap();
+    assert_eq!(steps.recv(), Ok("apply"));
+    assert_eq!(steps.recv(), Ok("flush"));
+    assert!(start.elapsed() >= LINGER);
+    // A stream of them does not put the flush off either.
+    let pause = LINGER / 20;
+    for _ in 0..30 {
+        committer.commit(one(), Promise::Queued).await.unwrap();
+        tokio::time::sleep(pause).await;
+    }
+    assert!(seen(&steps).contains(&"flush"));
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_promised() {
+    for at in ["apply", "flush", "sync"] {
+        for panics in [false, true] {
+            let (committer, steps, gate) = start(Some((at, panics)));
+            drop(gate);
+            let says = |answer: Result<(), StateError>| match answer {
+                Err(StateError::Store(why)) => why,
+                other => panic!("{at}: {other:?}"),
+            };
+            let first = says(committer.commit(one(), Promise::Synced).await);
+            let why = if panics { "panic: on" } else { "no disk" };
+            assert!(first.contains(why), "{first}");
+            let before = seen(&steps);
+            for promise in [Promise::Queued, Promise::Flushed, Promise::Synced] {
+                assert_eq!(says(committer.commit(one(), promise).await), first);
+            }
+            assert_eq!(says(committer.close().await), first);
+            let after = seen(&steps);
+            assert_eq!(before.last(), Some(&at));
+            assert_eq!(after, if panics { vec![] } else { vec!["release"] });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flushed_commit_does_not_wait_for_the_sync() {
+    let (committer, steps, gate) = start(Some(("sync", false)));
+    let gate = gate.unwrap();
+    let queued = |promise| committer.commit(one(), promise);
+    // All three are queued before the first flush ends, so the last two are one group.
+    let open = async {
+        tokio::task::yield_now().await;
+        gate.send(()).unwrap();
+        gate.send(()).unwrap();
+    };
+    let (first, flushed, synced, ()) = tokio::join!(
+        queued(Promise::Flushed),
+        queued(Promise::Flushed),
+        queued(Promise::Synced),
+        open
+    );
+    first.unwrap();
+    flushed.unwrap();
+    assert!(synced.is_err());
+    drop(gate);
+    committer.close().await.unwrap_err();
+    assert_eq!(seen(&steps).iter().filter(|s| **s == "sync").count(), 1);
+}
+
+#[test]
+fn a_refused_commit_harms_nobody_else() {
+    struct Picky;
+    impl Ground for Picky {
+        fn apply(&mut self, changes: &[Change]) -> Result<(), Fault> {
+            let refused = changes.is_empty();
+            let why = || Err(Fault::Refused(StateError::Conflict));
+            if refused { why() } else { Ok(()) }
+        }
+        fn flush(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn sync(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn release(self) {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let committer = Committer::start(Picky).unwrap();
+        let refused = committer.commit(Vec::new(), Promise::Synced).await;
+        assert!(matches!(refused, Err(StateError::Conflict)));
+        committer.commit(one(), Promise::Synced).await.unwrap();
+        committer.close().await.unwrap();
+    });
+}

@@ -1,0 +1,168 @@
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::super::contract::{self, at, change, id, long, put};
+use super::*;
+
+fn open(dir: &Path) -> SledState {
+    let opened = SledState::open(dir).unwrap();
+    assert_eq!(opened.rebuilt_from, None);
+    opened.state
+}
+
+fn fresh() -> (TempDir, SledState) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(&dir.path().join("state"));
+    (dir, state)
+}
+
+macro_rules! holds {
+    ($($name:ident)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            let (_dir, state) = fresh();
+            contract::$name(&state).await;
+        }
+    )* };
+}
+
+contract::suite!(holds);
+
+#[tokio::test]
+async fn what_is_written_is_there_after_each_start() {
+    let (dir, mut state) = fresh();
+    let dir = dir.path().join("state");
+    contract::write_everything(&state).await;
+    contract::everything_is_there(&state).await;
+    state.close().await.unwrap();
+    state = open(&dir);
+    contract::everything_is_there(&state).await;
+    contract::take_half_away(&state).await;
+    contract::half_is_gone(&state).await;
+    state.close().await.unwrap();
+    contract::half_is_gone(&open(&dir)).await;
+}
+
+#[tokio::test]
+async fn it_opens_again_at_once_and_often() {
+    let (dir, mut state) = fresh();
+    for n in 0..20 {
+        put(&state, &format!("a{n}"), at(n)).await;
+        let reads = (0..8).map(|_| state.scan(None, 100));
+        let (reads, closed) = tokio::join!(futures_util::future::join_all(reads), async {
+            tokio::task::yield_now().await;
+            state.close().await
+        });
+        drop(reads);
+        closed.unwrap();
+        state = open(&dir.path().join("state"));
+    }
+    assert_eq!(state.scan(None, 100).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn queued_changes_survive_close_and_drop() {
+    let (dir, state) = fresh();
+    let dir = dir.path().join("state");
+    let queue = async |state: &SledState, name| {
+        let born = change(name, None, Some(at(1)));
+        state.commit(vec![born], Promise::Queued).await.unwrap();
+    };
+    queue(&state, "a").await;
+    state.close().await.unwrap();
+    let state = open(&dir);
+    queue(&state, "b").await;
+    drop(state);
+    let state = loop {
+        // The thread of a store that was dropped ends by itself.
+        match SledState::open(&dir) {
+            Ok(opened) => break opened.state,
+            Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    assert_eq!(state.scan(None, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_record_harms_its_upload_alone() {
+    let (_dir, state) = fresh();
+    for name in ["a", "b", "c"] {
+        put(&state, name, at(1)).await;
+    }
+    let tree = state.tree.lock().unwrap().clone().unwrap();
+    tree.insert(keys::record(&id("b")), b"\x01garbage").unwrap();
+    let commit = |steps| state.commit(steps, Promise::Flushed);
+    let damaged =
+        |error: Option<StateError>| matches!(error, Some(StateError::Damaged(of)) if of == id("b"));
+
+    assert!(damaged(state.get(&id("b")).await.err()));
+    assert_eq!(state.get(&id("a")).await.unwrap(), Some(at(1)));
+    let names: Vec<_> = state.scan(None, 9).await.unwrap();
+    assert_eq!(names, [(id("a"), at(1)), (id("c"), at(1))]);
+    for (expect, record) in [
+        (None, Some(at(2))),
+        (Some(at(1)), Some(at(2))),
+        (Some(at(1)), None),
+    ] {
+        assert!(damaged(
+            commit(vec![change("b", expect, record)]).await.err()
+        ));
+    }
+    let anew = vec![change("b", None, None), change("b", None, Some(at(2)))];
+    commit(anew).await.unwrap();
+    assert_eq!(state.get(&id("b")).await.unwrap(), Some(at(2)));
+}
+
+#[tokio::test]
+async fn a_detail_with_a_missing_piece_is_damaged() {
+    let (_dir, state) = fresh();
+    let mut born = change("a", None, Some(at(1)));
+    born.details = vec![(Detail::Parts, Some(long(10_000)))];
+    state.commit(vec![born], Promise::Flushed).await.unwrap();
+    let tree = state.tree.lock().unwrap().clone().unwrap();
+    let prefix = keys::detail(&id("a"), Detail::Parts);
+    let pieces: Vec<_> = tree.scan_prefix(&prefix).keys().flatten().collect();
+    assert_eq!(pieces.len(), 4);
+    tree.remove(&pieces[2]).unwrap();
+    let read = state.detail(&id("a"), Detail::Parts).await;
+    assert!(matches!(read, Err(StateError::Damaged(of)) if of == id("a")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detail_is_read_whole_while_it_changes() {
+    let (_dir, state) = fresh();
+    put(&state, "a", at(0)).await;
+    let write = async {
+        for n in 0..100_u8 {
+            let mut change = change("a", Some(at(0)), Some(at(0)));
+            let value = vec![n; 1 + 997 * usize::from(n)];
+            change.details = vec![(Detail::Parts, Some(value))];
+            state.commit(vec![change], Promise::Flushed).await.unwrap();
+        }
+    };
+    let read = async {
+        for _ in 0..300 {
+            let Some(value) = state.detail(&id("a"), Detail::Parts).await.unwrap() else {
+                continue;
+            };
+            assert_eq!(value.len(), 1 + 997 * usize::from(value[0]));
+            assert!(value.iter().all(|byte| *byte == value[0]));
+        }
+    };
+    tokio::join!(write, read);
+}
+
+#[tokio::test]
+async fn details_never_become_files_of_their_own() {
+    let (dir, state) = fresh();
+    put(&state, "a", at(0)).await;
+    for round in 0..20 {
+        let mut change = change("a", Some(at(0)), Some(at(0)));
+        change.details = vec![(Detail::Parts, Some(long((500 << 10) - round * 7)))];
+        state.commit(vec![change], Promise::Flushed).await.unwrap();
+    }
+    let blobs = dir.path().join("state").join("blobs");
+    assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
+}
