@@ -67,7 +67,7 @@ where
 
 /// The ids of a final's parts, each with the text that named it.
 fn parts(door: &Door, origin: &Origin, references: Vec<String>) -> Result<Vec<(UploadId, String)>, Reject> {
-    let base = &door.settings.base_path;
+    let base = door.settings.base_path.as_str();
     references
         .into_iter()
         .map(|reference| match resolve(&reference, origin, base) {
@@ -103,7 +103,7 @@ where
         }
         Err(reject) if reject.offset().is_some() => {
             let mut response = respond::problem(&reject, false);
-            respond::set_text(&mut response, "Location", &origin.location(&door.settings.base_path, &view.id));
+            respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
             Ok(response)
         }
         Err(reject) => {
@@ -115,7 +115,7 @@ where
 
 fn created(door: &Door, origin: &Origin, view: &View, offset: u64) -> Response<ResponseBody> {
     let mut response = respond::empty(StatusCode::CREATED);
-    respond::set_text(&mut response, "Location", &origin.location(&door.settings.base_path, &view.id));
+    respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
     // Also where no byte was sent: tus-js-client with a deferred length looks for it.
     if view.kind != Kind::Final || view.is_complete() {
         respond::set(&mut response, offset::NAME, offset.into());

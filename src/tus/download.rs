@@ -1,7 +1,5 @@
 //! GET: the bytes of a finished upload (RFC 9110: conditions, one range).
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use futures_util::StreamExt;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
@@ -24,8 +22,7 @@ pub(super) async fn answer(door: &Door, id: &UploadId, head: &Parts) -> Result<R
     let length = view.length.filter(|_| view.is_complete()).ok_or(Reject::NotFinished)?;
     // A finished upload never changes, and its id is never used again.
     let etag = format!("\"{id}\"");
-    let modified = UNIX_EPOCH + Duration::from_millis(view.touched);
-    match conditional::verdict(&head.headers, &etag, modified) {
+    match conditional::verdict(&head.headers, &etag, view.touched) {
         Verdict::Go => {}
         Verdict::NotModified => {
             let mut response = respond::empty(StatusCode::NOT_MODIFIED);
@@ -34,7 +31,7 @@ pub(super) async fn answer(door: &Door, id: &UploadId, head: &Parts) -> Result<R
         }
         Verdict::Failed => return Err(Reject::Precondition),
     }
-    let (status, range) = match range::requested(&head.headers, length, &etag, modified) {
+    let (status, range) = match range::requested(&head.headers, length, &etag, view.touched) {
         Requested::Whole => (StatusCode::OK, 0..length),
         Requested::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Requested::Unsatisfiable => return Err(Reject::Range { length }),

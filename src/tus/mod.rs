@@ -26,10 +26,12 @@ pub use self::respond::{BoxError, ResponseBody};
 use self::body::Lingering;
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::protocol::location::{BasePath, Origin, PublicUrl, Target, Via};
+use crate::protocol::base_path::{BasePath, Target};
+use crate::protocol::location::{Origin, PublicUrl, Via};
 use crate::protocol::method::{self, TusMethod};
 use crate::protocol::version;
 use crate::security::cors::Cors;
+use crate::upload::UploadId;
 
 /// What the door needs to know.
 pub struct Settings {
@@ -149,6 +151,11 @@ impl Door {
             (false, true) => "OPTIONS, HEAD, PATCH, DELETE",
             (false, false) => "OPTIONS, HEAD, PATCH",
         }
+    }
+
+    /// The URL of an upload, as this client must see it.
+    fn location(&self, origin: &Origin, id: &UploadId) -> String {
+        origin.location(self.settings.base_path.as_str(), id)
     }
 
     /// This server as the client sees it.

@@ -14,7 +14,7 @@ use super::super::{Detail, Mark};
 use crate::upload::{Record, UploadId};
 
 /// Every mark there is.
-pub(super) const MARKS: [Mark; 2] = [Mark::Waiting, Mark::Assembling];
+pub(super) const MARKS: [Mark; 3] = [Mark::Waiting, Mark::Assembling, Mark::Open];
 
 /// Where records begin.
 pub(super) const RECORDS: &[u8] = b"r\0";
@@ -65,6 +65,7 @@ pub(super) fn marked(mark: Mark) -> [u8; 4] {
     let byte = match mark {
         Mark::Waiting => 1,
         Mark::Assembling => 2,
+        Mark::Open => 3,
     };
     [b'm', 0, byte, 0]
 }
