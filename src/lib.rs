@@ -11,6 +11,7 @@
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
+//! - [`security`]: who may do what.
 
 pub mod blob;
 pub mod config;
@@ -18,5 +19,6 @@ pub mod engine;
 pub mod error;
 pub mod lock;
 pub mod protocol;
+pub mod security;
 pub mod state;
 pub mod upload;

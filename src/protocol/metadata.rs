@@ -77,14 +77,16 @@ impl UploadMetadata {
 /// The pairs, unchecked: key, and value in Base64.
 fn split(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let raw = trim(raw);
-    let pairs = raw.split(|byte| *byte == b',').map(|pair| {
+    let pairs = raw
+        .split(|byte| *byte == b',')
+        .filter(move |_| !raw.is_empty());
+    pairs.map(|pair| {
         let pair = trim(pair);
         match pair.iter().position(|byte| *byte == b' ') {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &[][..]),
         }
-    });
-    pairs.take(if raw.is_empty() { 0 } else { usize::MAX })
+    })
 }
 
 #[cfg(test)]
