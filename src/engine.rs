@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
+pub use self::join::Join;
 pub use self::recovery::Recovered;
 
 use self::about::About;

@@ -12,6 +12,9 @@
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
 //! - [`security`]: who may do what.
+//! - [`engine`]: the use cases over the ports.
+//! - [`tus`]: the door for tus 1.0.
+//! - [`config`]: what an operator decides.
 
 pub mod blob;
 pub mod config;
@@ -21,4 +24,5 @@ pub mod lock;
 pub mod protocol;
 pub mod security;
 pub mod state;
+pub mod tus;
 pub mod upload;

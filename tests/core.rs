@@ -15,7 +15,10 @@ async fn options_tells_what_the_configuration_can_do() {
         assert_eq!(reply.header("Tus-Resumable"), Some("1.0.0"));
         assert_eq!(reply.header("Tus-Version"), Some("1.0.0"));
         assert_eq!(reply.number("Tus-Max-Size"), Some(1 << 30));
-        assert_eq!(reply.header("Tus-Checksum-Algorithm"), Some("sha1,sha256,sha512,md5,crc32c"));
+        assert_eq!(
+            reply.header("Tus-Checksum-Algorithm"),
+            Some("sha1,sha256,sha512,md5,crc32c")
+        );
         let mut extensions: Vec<_> = reply.header("Tus-Extension").unwrap().split(',').collect();
         extensions.sort_unstable();
         assert_eq!(
@@ -46,11 +49,19 @@ async fn options_tells_what_the_configuration_can_do() {
         Some("creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer")
     );
     assert_eq!(reply.header("Tus-Max-Size"), None);
-    let part = bare.tus("POST", "/files/").header("Upload-Length", 1).header("Upload-Concat", "partial").send().await;
+    let part = bare
+        .tus("POST", "/files/")
+        .header("Upload-Length", 1)
+        .header("Upload-Concat", "partial")
+        .send()
+        .await;
     assert_eq!((part.status, part.code.as_str()), (403, "disabled"));
     let path = bare.create(1).await;
     let reply = bare.delete(&path).await;
-    assert_eq!((reply.status, reply.header("Allow")), (405, Some("OPTIONS, HEAD, PATCH, GET")));
+    assert_eq!(
+        (reply.status, reply.header("Allow")),
+        (405, Some("OPTIONS, HEAD, PATCH, GET"))
+    );
 }
 
 #[tokio::test]
@@ -60,21 +71,40 @@ async fn an_upload_in_pieces() {
     let path = server.create(1000).await;
     assert_eq!(server.offset(&path).await, 0);
     let reply = server.patch(&path, 0, &data[..400]).send().await;
-    assert_eq!((reply.status, reply.number("Upload-Offset")), (204, Some(400)));
+    assert_eq!(
+        (reply.status, reply.number("Upload-Offset")),
+        (204, Some(400))
+    );
     assert_eq!(reply.header("Tus-Resumable"), Some("1.0.0"));
     let head = server.head(&path).await;
     assert_eq!(head.header("Cache-Control"), Some("no-store"));
-    assert_eq!((head.number("Upload-Offset"), head.number("Upload-Length")), (Some(400), Some(1000)));
+    assert_eq!(
+        (head.number("Upload-Offset"), head.number("Upload-Length")),
+        (Some(400), Some(1000))
+    );
     for wrong in [0, 399, 401, 1000] {
         let reply = server.patch(&path, wrong, &data[..10]).send().await;
-        assert_eq!((reply.status, reply.code.as_str(), reply.number("Upload-Offset")), (409, "offset-mismatch", Some(400)));
+        assert_eq!(
+            (
+                reply.status,
+                reply.code.as_str(),
+                reply.number("Upload-Offset")
+            ),
+            (409, "offset-mismatch", Some(400))
+        );
     }
     let reply = server.patch(&path, 400, &data[400..]).send().await;
-    assert_eq!((reply.status, reply.number("Upload-Offset")), (204, Some(1000)));
+    assert_eq!(
+        (reply.status, reply.number("Upload-Offset")),
+        (204, Some(1000))
+    );
     assert_eq!(server.get(&path).await.body, data);
     // A client that lost the answer asks again: nothing to add, nothing wrong.
     let again = server.patch(&path, 1000, "").send().await;
-    assert_eq!((again.status, again.number("Upload-Offset")), (204, Some(1000)));
+    assert_eq!(
+        (again.status, again.number("Upload-Offset")),
+        (204, Some(1000))
+    );
     let more = server.patch(&path, 1000, "x").send().await;
     assert_eq!((more.status, more.code.as_str()), (413, "surplus"));
 }
@@ -87,21 +117,56 @@ async fn what_patch_refuses_from_the_head_alone() {
     for (request, status, code) in [
         (patch().without("Upload-Offset"), 400, "bad-header"),
         (patch().header("Upload-Offset", 0), 400, "bad-header"),
-        (patch().without("Upload-Offset").header("Upload-Offset", "+0"), 400, "bad-header"),
-        (patch().without("Upload-Offset").header("Upload-Offset", "-1"), 400, "bad-header"),
-        (patch().without("Upload-Offset").header("Upload-Offset", "18446744073709551616"), 400, "bad-header"),
+        (
+            patch()
+                .without("Upload-Offset")
+                .header("Upload-Offset", "+0"),
+            400,
+            "bad-header",
+        ),
+        (
+            patch()
+                .without("Upload-Offset")
+                .header("Upload-Offset", "-1"),
+            400,
+            "bad-header",
+        ),
+        (
+            patch()
+                .without("Upload-Offset")
+                .header("Upload-Offset", "18446744073709551616"),
+            400,
+            "bad-header",
+        ),
         (patch().without("Content-Type"), 415, "media-type"),
-        (patch().without("Content-Type").header("Content-Type", "application/octet-stream"), 415, "media-type"),
+        (
+            patch()
+                .without("Content-Type")
+                .header("Content-Type", "application/octet-stream"),
+            415,
+            "media-type",
+        ),
         (server.patch(&path, 0, "01234567890"), 413, "surplus"),
         (server.patch("/files/unknown", 0, "a"), 404, "not-found"),
-        (server.patch("/files/..%2f..%2fetc", 0, "a"), 404, "not-found"),
+        (
+            server.patch("/files/..%2f..%2fetc", 0, "a"),
+            404,
+            "not-found",
+        ),
         (server.patch("/files/", 0, "a"), 405, "method-not-allowed"),
         (server.patch("/elsewhere", 0, "a"), 404, "not-found"),
     ] {
         let wire = String::from_utf8_lossy(&request.to_bytes()).into_owned();
         let reply = request.send().await;
-        assert_eq!((reply.status, reply.code.as_str()), (status, code), "{wire}");
-        assert!(reply.body.len() > 255, "tusgo panics on short bodies of failures");
+        assert_eq!(
+            (reply.status, reply.code.as_str()),
+            (status, code),
+            "{wire}"
+        );
+        assert!(
+            reply.body.len() > 255,
+            "tusgo panics on short bodies of failures"
+        );
     }
     assert_eq!(server.offset(&path).await, 0);
 }
@@ -110,14 +175,40 @@ async fn what_patch_refuses_from_the_head_alone() {
 async fn the_version_is_checked_on_tus_methods() {
     let server = start().await;
     let path = server.create(10).await;
-    for (method, path) in [("POST", "/files/"), ("PATCH", path.as_str()), ("DELETE", path.as_str()), ("HEAD", path.as_str())] {
-        let reply = server.request(method, path).header("Tus-Resumable", "0.2.2").header("Upload-Length", 1).send().await;
+    for (method, path) in [
+        ("POST", "/files/"),
+        ("PATCH", path.as_str()),
+        ("DELETE", path.as_str()),
+        ("HEAD", path.as_str()),
+    ] {
+        let reply = server
+            .request(method, path)
+            .header("Tus-Resumable", "0.2.2")
+            .header("Upload-Length", 1)
+            .send()
+            .await;
         assert_eq!(reply.status, 412, "{method}");
         assert_eq!(reply.header("Tus-Version"), Some("1.0.0"));
-        let reply = server.request(method, path).header("Upload-Length", 1).send().await;
-        assert_eq!(reply.status, if method == "HEAD" { 200 } else { 412 }, "{method} without a version");
+        let reply = server
+            .request(method, path)
+            .header("Upload-Length", 1)
+            .send()
+            .await;
+        assert_eq!(
+            reply.status,
+            if method == "HEAD" { 200 } else { 412 },
+            "{method} without a version"
+        );
     }
-    assert_eq!(server.request("OPTIONS", "/files/").header("Tus-Resumable", "9").send().await.status, 204);
+    assert_eq!(
+        server
+            .request("OPTIONS", "/files/")
+            .header("Tus-Resumable", "9")
+            .send()
+            .await
+            .status,
+        204
+    );
 }
 
 #[tokio::test]
@@ -131,15 +222,42 @@ async fn post_carries_any_method_and_nothing_else_does() {
         .await;
     assert_eq!(created.status, 201);
     let path = created.location_path();
-    let over = |method: &str| server.tus("POST", &path).header("x-http-method-override", method);
-    let reply = over("Patch").header("Upload-Offset", 0).header("Content-Type", STREAM).body("data").send().await;
-    assert_eq!((reply.status, reply.number("Upload-Offset")), (204, Some(4)));
+    let over = |method: &str| {
+        server
+            .tus("POST", &path)
+            .header("x-http-method-override", method)
+    };
+    let reply = over("Patch")
+        .header("Upload-Offset", 0)
+        .header("Content-Type", STREAM)
+        .body("data")
+        .send()
+        .await;
+    assert_eq!(
+        (reply.status, reply.number("Upload-Offset")),
+        (204, Some(4))
+    );
     let reply = over("hEAD").send().await;
-    assert_eq!((reply.status, reply.number("Upload-Offset"), reply.body.len()), (200, Some(4), 0));
+    assert_eq!(
+        (
+            reply.status,
+            reply.number("Upload-Offset"),
+            reply.body.len()
+        ),
+        (200, Some(4), 0)
+    );
     assert_eq!(over("GET").send().await.body, b"data");
     assert_eq!(over("BREW").send().await.status, 405);
     assert_eq!(server.head(&path).await.status, 200);
-    assert_eq!(server.tus("HEAD", &path).header("X-HTTP-Method-Override", "DELETE").send().await.status, 200);
+    assert_eq!(
+        server
+            .tus("HEAD", &path)
+            .header("X-HTTP-Method-Override", "DELETE")
+            .send()
+            .await
+            .status,
+        200
+    );
     assert_eq!(over("DELETE").send().await.status, 204);
     assert_eq!(server.head(&path).await.status, 404);
     let plain = server.tus("POST", "/files/x").send().await;
@@ -151,10 +269,21 @@ async fn a_chunked_body_and_one_that_waits_to_be_asked() {
     let server = start().await;
     let data = bytes(2, 100_000);
     let path = server.create(100_000).await;
-    let reply = server.patch(&path, 0, &data[..60_000]).chunked().send().await;
-    assert_eq!((reply.status, reply.number("Upload-Offset")), (204, Some(60_000)));
+    let reply = server
+        .patch(&path, 0, &data[..60_000])
+        .chunked()
+        .send()
+        .await;
+    assert_eq!(
+        (reply.status, reply.number("Upload-Offset")),
+        (204, Some(60_000))
+    );
     // Surplus of a chunked body shows only when it is there: nothing of that body counts.
-    let reply = server.patch(&path, 60_000, vec![0; 40_001]).chunked().send().await;
+    let reply = server
+        .patch(&path, 60_000, vec![0; 40_001])
+        .chunked()
+        .send()
+        .await;
     assert_eq!((reply.status, reply.code.as_str()), (413, "surplus"));
     assert_eq!(server.offset(&path).await, 60_000);
 
@@ -174,7 +303,10 @@ async fn a_chunked_body_and_one_that_waits_to_be_asked() {
     assert_eq!(conn.reply().await.status, 100);
     conn.send(b"0\r\n\r\n").await;
     let last = conn.reply().await;
-    assert_eq!((last.status, last.number("Upload-Offset")), (204, Some(100_000)));
+    assert_eq!(
+        (last.status, last.number("Upload-Offset")),
+        (204, Some(100_000))
+    );
     assert_eq!(server.get(&path).await.body, data);
 }
 
@@ -212,7 +344,12 @@ async fn keep_alive_and_pipelining_go_on_after_failures() {
     pipeline.extend(server.tus("HEAD", &path).to_bytes());
     pipeline.extend(server.patch(&path, 3, "defghij").to_bytes());
     conn.send(&pipeline).await;
-    for (method, status) in [("PATCH", 409), ("PATCH", 204), ("HEAD", 200), ("PATCH", 204)] {
+    for (method, status) in [
+        ("PATCH", 409),
+        ("PATCH", 204),
+        ("HEAD", 200),
+        ("PATCH", 204),
+    ] {
         assert_eq!(conn.reply_to(method).await.status, status);
     }
 }

@@ -5,6 +5,9 @@ use http::HeaderMap;
 /// The header's name.
 pub const NAME: &str = "Tus-Resumable";
 
+/// The header of the versions that the server speaks.
+pub const SUPPORTED: &str = "Tus-Version";
+
 /// The version spoken here: `Tus-Resumable` on every answer, and the whole of `Tus-Version`.
 pub const VERSION: &str = "1.0.0";
 

@@ -18,14 +18,19 @@ use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::{HeaderError, media, offset};
 use crate::upload::{Kind, UploadId};
 
-pub(super) async fn answer<B>(door: &Door, head: &Parts, body: Lingering<B>) -> Result<Response<ResponseBody>, Reject>
+pub(super) async fn answer<B>(
+    door: &Door,
+    head: &Parts,
+    body: Lingering<B>,
+) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let headers = &head.headers;
     let origin = door.origin(head);
     let length = UploadLength::from_headers(headers)?;
-    let metadata = UploadMetadata::from_headers(headers)?.map(|metadata| Bytes::copy_from_slice(metadata.raw()));
+    let metadata = UploadMetadata::from_headers(headers)?
+        .map(|metadata| Bytes::copy_from_slice(metadata.raw()));
     let concat = ConcatHeader::from_headers(headers).map_err(|error| match error {
         ConcatError::TooMany(parts) => Reject::TooManyParts(parts),
         ConcatError::Header(error) => error.into(),
@@ -35,7 +40,10 @@ where
     }
     let has_body = body.size_hint().exact() != Some(0);
     let (kind, raw) = match concat {
-        Some(ConcatHeader { value: UploadConcat::Final(references), raw }) => {
+        Some(ConcatHeader {
+            value: UploadConcat::Final(references),
+            raw,
+        }) => {
             if length.is_some() {
                 return Err(HeaderError::Conflict(concat::NAME, length::NAME).into());
             }
@@ -43,17 +51,32 @@ where
                 return Err(HeaderError::Conflict(concat::NAME, "Content-Length").into());
             }
             let parts = parts(door, &origin, references)?;
-            let view = door.engine.join(Join { parts, metadata, concat: raw.into() }).await?;
+            let view = door
+                .engine
+                .join(Join {
+                    parts,
+                    metadata,
+                    concat: raw.into(),
+                })
+                .await?;
             return Ok(created(door, &origin, &view, view.offset));
         }
-        Some(ConcatHeader { value: UploadConcat::Partial, raw }) => (Kind::Partial, Some(raw.into())),
+        Some(ConcatHeader {
+            value: UploadConcat::Partial,
+            raw,
+        }) => (Kind::Partial, Some(raw.into())),
         None => (Kind::Plain, None),
     };
     let length = match length.ok_or(HeaderError::Missing(length::NAME))? {
         UploadLength::Known(length) => Some(length),
         UploadLength::Deferred => None,
     };
-    let create = Create { kind, length, metadata, concat: raw };
+    let create = Create {
+        kind,
+        length,
+        metadata,
+        concat: raw,
+    };
     if !has_body {
         let view = door.engine.create(create).await?;
         return Ok(created(door, &origin, &view, view.offset));
@@ -66,7 +89,11 @@ where
 }
 
 /// The ids of a final's parts, each with the text that named it.
-fn parts(door: &Door, origin: &Origin, references: Vec<String>) -> Result<Vec<(UploadId, String)>, Reject> {
+fn parts(
+    door: &Door,
+    origin: &Origin,
+    references: Vec<String>,
+) -> Result<Vec<(UploadId, String)>, Reject> {
     let base = door.settings.base_path.as_str();
     references
         .into_iter()

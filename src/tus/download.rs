@@ -17,9 +17,16 @@ use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::range::{self, Requested};
 use crate::upload::UploadId;
 
-pub(super) async fn answer(door: &Door, id: &UploadId, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
+pub(super) async fn answer(
+    door: &Door,
+    id: &UploadId,
+    head: &Parts,
+) -> Result<Response<ResponseBody>, Reject> {
     let view = door.engine.look(id).await?;
-    let length = view.length.filter(|_| view.is_complete()).ok_or(Reject::NotFinished)?;
+    let length = view
+        .length
+        .filter(|_| view.is_complete())
+        .ok_or(Reject::NotFinished)?;
     // A finished upload never changes, and its id is never used again.
     let etag = format!("\"{id}\"");
     match conditional::verdict(&head.headers, &etag, view.touched) {
@@ -37,11 +44,23 @@ pub(super) async fn answer(door: &Door, id: &UploadId, head: &Parts) -> Result<R
         Requested::Unsatisfiable => return Err(Reject::Range { length }),
     };
     let pieces = door.engine.read(id, range.clone()).await?;
-    let frames = pieces.map(|piece| piece.map(Frame::data).map_err(|error| -> BoxError { Box::new(error) }));
+    let frames = pieces.map(|piece| {
+        piece
+            .map(Frame::data)
+            .map_err(|error| -> BoxError { Box::new(error) })
+    });
     let mut response = respond::with_body(status, StreamBody::new(frames).boxed_unsync());
     validators(&mut response, &etag, &view);
-    respond::set(&mut response, "Content-Length", (range.end - range.start).into());
-    respond::set(&mut response, "Accept-Ranges", HeaderValue::from_static("bytes"));
+    respond::set(
+        &mut response,
+        "Content-Length",
+        (range.end - range.start).into(),
+    );
+    respond::set(
+        &mut response,
+        "Accept-Ranges",
+        HeaderValue::from_static("bytes"),
+    );
     if status == StatusCode::PARTIAL_CONTENT {
         let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
         respond::set_text(&mut response, "Content-Range", &text);
@@ -57,11 +76,22 @@ fn validators(response: &mut Response<ResponseBody>, etag: &str, view: &View) {
 
 /// What the client said the bytes are; shown in a browser only where that cannot run a script.
 fn describe(response: &mut Response<ResponseBody>, view: &View) {
-    let metadata = view.metadata.as_deref().and_then(|raw| UploadMetadata::parse(raw).ok());
+    let metadata = view
+        .metadata
+        .as_deref()
+        .and_then(|raw| UploadMetadata::parse(raw).ok());
     let value = |key: &str| metadata.as_ref().and_then(|metadata| metadata.get(key));
     let media = content_type(value("filetype").as_deref());
     let name = value("filename").or_else(|| value("name"));
-    respond::set_text(response, "Content-Disposition", &content_disposition(name.as_deref(), may_inline(&media)));
+    respond::set_text(
+        response,
+        "Content-Disposition",
+        &content_disposition(name.as_deref(), may_inline(&media)),
+    );
     respond::set_text(response, "Content-Type", &media);
-    respond::set(response, "X-Content-Type-Options", HeaderValue::from_static("nosniff"));
+    respond::set(
+        response,
+        "X-Content-Type-Options",
+        HeaderValue::from_static("nosniff"),
+    );
 }

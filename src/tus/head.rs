@@ -11,7 +11,11 @@ use crate::upload::{Kind, UploadId};
 pub(super) async fn answer(door: &Door, id: &UploadId) -> Result<Response<ResponseBody>, Reject> {
     let view = door.engine.look(id).await?;
     let mut response = respond::empty(StatusCode::OK);
-    respond::set(&mut response, "Cache-Control", HeaderValue::from_static("no-store"));
+    respond::set(
+        &mut response,
+        "Cache-Control",
+        HeaderValue::from_static("no-store"),
+    );
     // The offset of a final that waits for its parts is not defined.
     if view.kind != Kind::Final || view.is_complete() {
         respond::set(&mut response, offset::NAME, view.offset.into());
@@ -21,9 +25,15 @@ pub(super) async fn answer(door: &Door, id: &UploadId) -> Result<Response<Respon
         None if view.kind == Kind::Final => {}
         None => respond::set(&mut response, length::DEFER, HeaderValue::from_static("1")),
     }
-    let received = [(metadata::NAME, &view.metadata), (concat::NAME, &view.concat)];
+    let received = [
+        (metadata::NAME, &view.metadata),
+        (concat::NAME, &view.concat),
+    ];
     for (name, bytes) in received {
-        if let Some(value) = bytes.as_ref().and_then(|bytes| HeaderValue::from_maybe_shared(bytes.clone()).ok()) {
+        if let Some(value) = bytes
+            .as_ref()
+            .and_then(|bytes| HeaderValue::from_maybe_shared(bytes.clone()).ok())
+        {
             respond::set(&mut response, name, value);
         }
     }

@@ -71,7 +71,13 @@ impl App {
     #[must_use]
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let extensions = options::extensions(&engine, &settings);
-        Self { door: Arc::new(Door { engine, settings, extensions }) }
+        Self {
+            door: Arc::new(Door {
+                engine,
+                settings,
+                extensions,
+            }),
+        }
     }
 }
 
@@ -103,13 +109,19 @@ impl Door {
         let method = method::effective(&head.method, &head.headers);
         let result = match method {
             Some(method) => self.dispatch(method, &head, body).await,
-            None => Err(Reject::MethodNotAllowed { allow: self.allow_upload() }),
+            None => Err(Reject::MethodNotAllowed {
+                allow: self.allow_upload(),
+            }),
         };
         let without_body = head.method == Method::HEAD || method == Some(TusMethod::Head);
         let mut response = result.unwrap_or_else(|reject| respond::problem(&reject, without_body));
         if let Some(cors) = &self.settings.cors {
             let preflight = method == Some(TusMethod::Options);
-            cors.headers(head.headers.get(header::ORIGIN), preflight, response.headers_mut());
+            cors.headers(
+                head.headers.get(header::ORIGIN),
+                preflight,
+                response.headers_mut(),
+            );
         }
         response
     }
@@ -123,21 +135,36 @@ impl Door {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let target = self.settings.base_path.route(head.uri.path()).ok_or(Reject::NotFound)?;
-        let changes = matches!(method, TusMethod::Post | TusMethod::Patch | TusMethod::Delete);
+        let target = self
+            .settings
+            .base_path
+            .route(head.uri.path())
+            .ok_or(Reject::NotFound)?;
+        let changes = matches!(
+            method,
+            TusMethod::Post | TusMethod::Patch | TusMethod::Delete
+        );
         if changes || method == TusMethod::Head {
             version::check(&head.headers, changes).map_err(|_| Reject::UnsupportedVersion)?;
         }
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),
             (TusMethod::Post, Target::Collection) => create::answer(self, head, body).await,
-            (_, Target::Collection) => Err(Reject::MethodNotAllowed { allow: "OPTIONS, POST" }),
+            (_, Target::Collection) => Err(Reject::MethodNotAllowed {
+                allow: "OPTIONS, POST",
+            }),
             (TusMethod::Head, Target::Upload(id)) => head::answer(self, &id).await,
             (TusMethod::Patch, Target::Upload(id)) => patch::answer(self, &id, head, body).await,
-            (TusMethod::Delete, Target::Upload(id)) if self.settings.termination => terminate::answer(self, &id).await,
-            (TusMethod::Get, Target::Upload(id)) if self.settings.download => download::answer(self, &id, head).await,
+            (TusMethod::Delete, Target::Upload(id)) if self.settings.termination => {
+                terminate::answer(self, &id).await
+            }
+            (TusMethod::Get, Target::Upload(id)) if self.settings.download => {
+                download::answer(self, &id, head).await
+            }
             (TusMethod::Post | TusMethod::Delete | TusMethod::Get, Target::Upload(_)) => {
-                Err(Reject::MethodNotAllowed { allow: self.allow_upload() })
+                Err(Reject::MethodNotAllowed {
+                    allow: self.allow_upload(),
+                })
             }
             (_, Target::Garbage) => Err(Reject::NotFound),
         }

@@ -9,7 +9,13 @@ use crate::protocol::{checksum, version};
 
 /// `Tus-Extension`, without blanks after the commas: some clients do not trim.
 pub(super) fn extensions(engine: &Engine, settings: &Settings) -> HeaderValue {
-    let mut names = vec!["creation", "creation-with-upload", "creation-defer-length", "checksum", "checksum-trailer"];
+    let mut names = vec![
+        "creation",
+        "creation-with-upload",
+        "creation-defer-length",
+        "checksum",
+        "checksum-trailer",
+    ];
     if engine.expires() {
         names.push("expiration");
     }
@@ -24,9 +30,17 @@ pub(super) fn extensions(engine: &Engine, settings: &Settings) -> HeaderValue {
 
 pub(super) fn answer(door: &Door) -> Response<ResponseBody> {
     let mut response = respond::empty(StatusCode::NO_CONTENT);
-    respond::set(&mut response, version::SUPPORTED, HeaderValue::from_static(version::VERSION));
+    respond::set(
+        &mut response,
+        version::SUPPORTED,
+        HeaderValue::from_static(version::VERSION),
+    );
     respond::set(&mut response, "Tus-Extension", door.extensions.clone());
-    respond::set(&mut response, "Tus-Checksum-Algorithm", HeaderValue::from_static(checksum::NAMES));
+    respond::set(
+        &mut response,
+        "Tus-Checksum-Algorithm",
+        HeaderValue::from_static(checksum::NAMES),
+    );
     if let Some(max) = door.engine.max_size() {
         respond::set(&mut response, "Tus-Max-Size", max.into());
     }

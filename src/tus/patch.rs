@@ -46,5 +46,11 @@ pub(super) fn append<B: Body>(
         ChecksumError::Header(error) => error.into(),
     })?;
     let trailer_announced = checksum::trailer_announced(headers);
-    Ok(Append { claimed, declared, body_length: body.size_hint().exact(), checksum, trailer_announced })
+    Ok(Append {
+        claimed,
+        declared,
+        body_length: body.size_hint().exact(),
+        checksum,
+        trailer_announced,
+    })
 }

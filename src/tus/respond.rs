@@ -29,14 +29,21 @@ pub(super) fn named(name: &'static str) -> HeaderName {
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response<ResponseBody> {
-    with_body(status, Empty::new().map_err(|never| match never {}).boxed_unsync())
+    with_body(
+        status,
+        Empty::new().map_err(|never| match never {}).boxed_unsync(),
+    )
 }
 
 /// An answer with a body.
 pub(super) fn with_body(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    set(&mut response, version::NAME, HeaderValue::from_static(version::VERSION));
+    set(
+        &mut response,
+        version::NAME,
+        HeaderValue::from_static(version::VERSION),
+    );
     response
 }
 
@@ -75,15 +82,32 @@ pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
     } else {
         debug!(status, code, detail = %reject, "refused");
     }
-    let body = if without_body { None } else { Some(problem_body(reject, status, code)) };
+    let body = if without_body {
+        None
+    } else {
+        Some(problem_body(reject, status, code))
+    };
     let mut response = match body {
-        Some(text) => with_body(status_of(status), Full::from(text).map_err(|never| match never {}).boxed_unsync()),
+        Some(text) => with_body(
+            status_of(status),
+            Full::from(text)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        ),
         None => empty(status_of(status)),
     };
     if !without_body {
-        set(&mut response, "Content-Type", HeaderValue::from_static("application/problem+json"));
+        set(
+            &mut response,
+            "Content-Type",
+            HeaderValue::from_static("application/problem+json"),
+        );
     }
-    set(&mut response, "Cache-Control", HeaderValue::from_static("no-store"));
+    set(
+        &mut response,
+        "Cache-Control",
+        HeaderValue::from_static("no-store"),
+    );
     if let Some(offset) = reject.offset() {
         set(&mut response, offset::NAME, offset.into());
     }
@@ -91,14 +115,26 @@ pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
         set(&mut response, "Retry-After", seconds.into());
     }
     match reject {
-        Reject::MethodNotAllowed { allow } => set(&mut response, "Allow", HeaderValue::from_static(allow)),
+        Reject::MethodNotAllowed { allow } => {
+            set(&mut response, "Allow", HeaderValue::from_static(allow));
+        }
         Reject::UnsupportedVersion => {
-            set(&mut response, version::SUPPORTED, HeaderValue::from_static(version::VERSION));
+            set(
+                &mut response,
+                version::SUPPORTED,
+                HeaderValue::from_static(version::VERSION),
+            );
         }
         Reject::UnknownAlgorithm => {
-            set(&mut response, "Tus-Checksum-Algorithm", HeaderValue::from_static(checksum::NAMES));
+            set(
+                &mut response,
+                "Tus-Checksum-Algorithm",
+                HeaderValue::from_static(checksum::NAMES),
+            );
         }
-        Reject::Range { length } => set_text(&mut response, "Content-Range", &format!("bytes */{length}")),
+        Reject::Range { length } => {
+            set_text(&mut response, "Content-Range", &format!("bytes */{length}"));
+        }
         _ => {}
     }
     response

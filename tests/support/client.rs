@@ -23,7 +23,10 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn number(&self, name: &str) -> Option<u64> {
@@ -48,11 +51,17 @@ impl Conn {
     pub async fn open(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, read: Vec::new() }
+        Self {
+            stream,
+            read: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("the bytes go out");
+        self.stream
+            .write_all(bytes)
+            .await
+            .expect("the bytes go out");
     }
 
     /// Sends a PATCH head for a body of `length` bytes, and nothing of the body.
@@ -76,7 +85,9 @@ impl Conn {
 
     /// The same, `None` if the connection ends before a whole answer.
     pub async fn try_reply(&mut self, method: &str) -> Option<Reply> {
-        timeout(PATIENCE, self.read_reply(method)).await.expect("an answer in time")
+        timeout(PATIENCE, self.read_reply(method))
+            .await
+            .expect("an answer in time")
     }
 
     async fn read_reply(&mut self, method: &str) -> Option<Reply> {
@@ -94,7 +105,12 @@ impl Conn {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut reply = Reply { status, headers, body: Vec::new(), code: String::new() };
+        let mut reply = Reply {
+            status,
+            headers,
+            body: Vec::new(),
+            code: String::new(),
+        };
         let bodiless = method == "HEAD" || status < 200 || status == 204 || status == 304;
         if !bodiless {
             if let Some(length) = reply.number("Content-Length") {
@@ -110,7 +126,9 @@ impl Conn {
                 reply.body = std::mem::take(&mut self.read);
             }
         }
-        if reply.header("Content-Type") == Some("application/problem+json") && !reply.body.is_empty() {
+        if reply.header("Content-Type") == Some("application/problem+json")
+            && !reply.body.is_empty()
+        {
             let problem: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
             assert_eq!(problem["status"], reply.status);
             reply.code = problem["code"].as_str().expect("a code").to_owned();
@@ -127,7 +145,8 @@ impl Conn {
                 }
                 self.more().await?;
             };
-            let size = usize::from_str_radix(std::str::from_utf8(&self.read[..at]).ok()?, 16).ok()?;
+            let size =
+                usize::from_str_radix(std::str::from_utf8(&self.read[..at]).ok()?, 16).ok()?;
             self.read.drain(..at + 2);
             while self.read.len() < size + 2 {
                 self.more().await?;
@@ -232,7 +251,10 @@ impl Request {
             out.extend_from_slice(b"\r\n");
             return out;
         }
-        let has_length = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let has_length = self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if self.body.is_some() && !has_length {
             let _ = write!(head, "Content-Length: {}\r\n", body.len());
         }

@@ -33,9 +33,16 @@ pub async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config::for_test();
     config.upload_dir = dir.path().join("data");
     change(&mut config);
-    let running = server::start(config.clone()).await.expect("the server starts");
+    let running = server::start(config.clone())
+        .await
+        .expect("the server starts");
     let addr = running.addr().expect("a TCP address");
-    Server { addr, dir, running: Some(running), config }
+    Server {
+        addr,
+        dir,
+        running: Some(running),
+        config,
+    }
 }
 
 impl Server {
@@ -61,7 +68,11 @@ impl Server {
 
     /// Creates an upload and returns the path of its URL.
     pub async fn create(&self, length: u64) -> String {
-        let reply = self.tus("POST", "/files/").header("Upload-Length", length).send().await;
+        let reply = self
+            .tus("POST", "/files/")
+            .header("Upload-Length", length)
+            .send()
+            .await;
         assert_eq!(reply.status, 201, "{reply:?}");
         reply.location_path()
     }
@@ -110,7 +121,10 @@ impl Server {
 
     /// Asks for a final made of these parts.
     pub async fn join(&self, parts: &[String]) -> Reply {
-        self.tus("POST", "/files/").header("Upload-Concat", format!("final;{}", parts.join(" "))).send().await
+        self.tus("POST", "/files/")
+            .header("Upload-Concat", format!("final;{}", parts.join(" ")))
+            .send()
+            .await
     }
 
     pub fn data(&self) -> PathBuf {
@@ -123,7 +137,12 @@ impl Server {
         let data = self.data();
         for tree in ["files", "info", "segments"] {
             walk(&data.join(tree), &mut |path| {
-                found.push(path.strip_prefix(&data).expect("below").display().to_string());
+                found.push(
+                    path.strip_prefix(&data)
+                        .expect("below")
+                        .display()
+                        .to_string(),
+                );
             });
         }
         found.sort();
@@ -133,7 +152,9 @@ impl Server {
     /// Stops gracefully and starts again over the same directory.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let running = server::start(self.config.clone()).await.expect("the server starts again");
+        let running = server::start(self.config.clone())
+            .await
+            .expect("the server starts again");
         self.addr = running.addr().expect("a TCP address");
         self.running = Some(running);
     }
@@ -147,10 +168,16 @@ impl Server {
 }
 
 fn walk(dir: &Path, found: &mut dyn FnMut(&Path)) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.is_dir() { walk(&path, found) } else { found(&path) }
+        if path.is_dir() {
+            walk(&path, found)
+        } else {
+            found(&path)
+        }
     }
 }
 
@@ -158,7 +185,10 @@ fn walk(dir: &Path, found: &mut dyn FnMut(&Path)) {
 pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
     let start = std::time::Instant::now();
     while !done().await {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "waited in vain until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -19,13 +19,20 @@ impl Process {
     /// Starts the binary on a free port over `data` and waits until it listens.
     pub fn start(data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-        command.args(["--port", "0", "--upload-dir"]).arg(data).args(arguments);
+        command
+            .args(["--port", "0", "--upload-dir"])
+            .arg(data)
+            .args(arguments);
         Self::spawn(command).expect("the server listens")
     }
 
     /// Starts `command`; the log of a server that ended instead of listening, as an error.
     pub fn spawn(mut command: Command) -> Result<Self, String> {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let stderr = child.stderr.take().expect("stderr");
         let (send, log) = mpsc::channel();
         std::thread::spawn(move || {
@@ -41,7 +48,12 @@ impl Process {
                     let addr = address(&line);
                     lines.push(line);
                     if let Some(addr) = addr {
-                        return Ok(Self { addr, child, log, lines });
+                        return Ok(Self {
+                            addr,
+                            child,
+                            log,
+                            lines,
+                        });
                     }
                 }
                 Err(_) => {
@@ -67,7 +79,8 @@ impl Process {
     pub fn terminate(&mut self) -> (bool, Duration) {
         let start = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is there");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the process is there");
         let status = self.child.wait().expect("it ends");
         (status.success(), start.elapsed())
     }
