@@ -11,8 +11,10 @@
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
+//! - [`config`]: what the operator wants, checked once at start.
 
 pub mod blob;
+pub mod config;
 pub mod error;
 pub mod lock;
 pub mod protocol;
