@@ -12,11 +12,15 @@
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
 //! - [`config`]: what the operator wants, checked once at start.
+//! - [`logging`]: what the operator is told.
+//! - [`server`]: sockets and connections.
 
 pub mod blob;
 pub mod config;
 pub mod error;
 pub mod lock;
+pub mod logging;
 pub mod protocol;
+pub mod server;
 pub mod state;
 pub mod upload;
