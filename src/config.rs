@@ -1,12 +1,251 @@
-//! What an operator decides.
+//! The configuration: plain data, read from the command line and the environment, checked once at start.
 
-/// What an acknowledgement promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+mod args;
+mod tusd;
+mod units;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Parser, ValueEnum};
+
+pub use args::CommandLine;
+
+/// A resumable upload server: tus 1.0 with every extension.
+///
+/// Command lines of tusd work: `-name value` and `-name=value` are read as `--name=value`. Every option is an environment
+/// variable too, as `--upload-dir` is `HIGHWATER_UPLOAD_DIR`; the command line wins.
+///
+/// Durations are written as in Go (15s, 1m30s, 24h), sizes in bytes or with a suffix (1048576, 512K, 1GiB; K = KiB = 1024,
+/// KB = 1000). A switch is on by its bare name, and on or off with =true or =false.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "highwater", version, args_override_self = true)]
+#[command(max_term_width = 110)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
+pub struct Config {
+    /// Address or name to listen on; 0.0.0.0 or :: for all of the machine's.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0 takes any that is free.
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Listen on a Unix socket at this path, and on no TCP port.
+    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub unix_sock: Option<PathBuf>,
+    /// Path under which uploads are created and found.
+    #[arg(long, value_name = "PATH", default_value = "/files/")]
+    pub base_path: String,
+    /// Origin that clients see in Location (`https://uploads.example.org`), whatever host they name.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Believe Forwarded and X-Forwarded-*; only behind a proxy that sets them itself.
+    #[arg(long)]
+    pub behind_proxy: bool,
+    /// Speak HTTP/2 without TLS to clients that begin with it (prior knowledge).
+    #[arg(long, default_value = "true")]
+    pub enable_h2c: bool,
+    /// The most connections at a time; more wait to be accepted.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_connections: usize,
+
+    /// Directory of the uploads and of the state.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub upload_dir: PathBuf,
+    /// Permissions of created directories, octal, less the umask.
+    #[arg(long, value_name = "OCTAL", default_value = "0775", value_parser = units::octal)]
+    pub dir_perms: u32,
+    /// Permissions of created files, octal, less the umask.
+    #[arg(long, value_name = "OCTAL", default_value = "0664", value_parser = units::octal)]
+    pub file_perms: u32,
+    /// What an acknowledged byte survives.
+    #[arg(long, value_enum, default_value_t = Durability::Complete)]
+    pub durability: Durability,
+    /// Whether joined uploads are made into one plain file in the background.
+    #[arg(long, value_name = "on|off", default_value = "on", action = ArgAction::Set, value_parser = units::on_off)]
+    pub assemble: bool,
+    /// Keep partial uploads usable after they were joined, until they expire.
+    #[arg(long, default_value = "true")]
+    pub keep_partials: bool,
+
+    /// The largest upload, in bytes; 0 for no limit.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
+    pub max_size: u64,
+    /// Time after its last activity at which an unfinished upload is removed; 0 for never.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = units::duration)]
+    pub expire_after: Duration,
+    /// Time after its completion at which a finished upload is removed; 0 for never.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration)]
+    pub expire_completed: Duration,
+    /// Refuse downloads.
+    #[arg(long)]
+    pub disable_download: bool,
+    /// Refuse termination (DELETE).
+    #[arg(long)]
+    pub disable_termination: bool,
+    /// Refuse concatenation (Upload-Concat).
+    #[arg(long)]
+    pub disable_concatenation: bool,
+
+    /// Send no CORS headers.
+    #[arg(long)]
+    pub disable_cors: bool,
+    /// Regular expression that the whole of an allowed Origin matches.
+    #[arg(long, value_name = "REGEX", default_value = ".*")]
+    pub cors_allow_origin: String,
+    /// Let browsers send credentials.
+    #[arg(long)]
+    pub cors_allow_credentials: bool,
+    /// Methods to allow beside those of tus, separated by commas.
+    #[arg(long, value_name = "LIST", default_value = "")]
+    pub cors_allow_methods: String,
+    /// Request headers to allow beside those of tus, separated by commas.
+    #[arg(long, value_name = "LIST", default_value = "")]
+    pub cors_allow_headers: String,
+    /// Response headers to expose beside those of tus, separated by commas.
+    #[arg(long, value_name = "LIST", default_value = "")]
+    pub cors_expose_headers: String,
+    /// Seconds for which browsers may remember a preflight.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub cors_max_age: u32,
+
+    /// The longest silence of a client in the middle of a body; never a limit on the whole. 0 for none.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    pub network_timeout: Duration,
+    /// Time for a request's head to arrive, and after which an idle connection is closed. Longer than a proxy's own.
+    #[arg(long, value_name = "DURATION", default_value = "75s", value_parser = units::duration)]
+    pub header_timeout: Duration,
+    /// Time for running requests to end once the server is told to stop.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
+    pub shutdown_timeout: Duration,
+
+    /// Form of the log, which goes to standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// error, warn, info, debug or trace; also by module, as in `info,highwater::tus=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}
+
+/// What an acknowledged byte survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Durability {
-    /// Acknowledged things survive `kill -9` of the server.
+    /// The death of the server's process.
     Process,
-    /// As well, an upload acknowledged as complete survives a power cut.
+    /// As well, a power cut, once the upload is acknowledged as complete.
     Complete,
-    /// As well, each acknowledged offset does.
+    /// A power cut, with each acknowledged offset.
     Every,
 }
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// An option's value that the server cannot run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--{option}: {reason}")]
+pub struct ConfigError {
+    option: &'static str,
+    reason: String,
+}
+
+impl Config {
+    /// The defaults on a free loopback port; a test sets `upload_dir` to a directory of its own.
+    #[must_use]
+    pub fn for_test() -> Self {
+        Self {
+            port: 0,
+            ..Self::default()
+        }
+    }
+
+    /// The configuration in its normal form: base path with a slash at both ends, empty values as none.
+    /// # Errors
+    /// The first option that the server cannot run with.
+    pub fn checked(mut self) -> Result<Self, ConfigError> {
+        self.base_path = base_path(&self.base_path).map_err(at("base-path"))?;
+        self.public_url = self.public_url.filter(|url| !url.is_empty());
+        self.unix_sock = self.unix_sock.filter(|path| !path.as_os_str().is_empty());
+        if let Some(url) = &self.public_url {
+            origin(url).map_err(at("public-url"))?;
+        }
+        // As it is, too: "a)|(b" is a pattern only between the anchor's brackets, and escapes them.
+        for pattern in [
+            &self.cors_allow_origin,
+            &format!("^(?:{})$", self.cors_allow_origin),
+        ] {
+            regex::Regex::new(pattern).map_err(at("cors-allow-origin"))?;
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log_level).map_err(at("log-level"))?;
+        if self.dir_perms & 0o700 != 0o700 {
+            return Err(at("dir-perms")("the server itself needs rwx (07xx)"));
+        }
+        if self.file_perms & 0o600 != 0o600 {
+            return Err(at("file-perms")("the server itself needs rw (06xx)"));
+        }
+        if self.max_connections == 0 {
+            return Err(at("max-connections")("at least 1"));
+        }
+        if self.header_timeout.is_zero() {
+            return Err(at("header-timeout")(
+                "a head that never comes would hold its connection for ever",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+impl Default for Config {
+    /// What an empty command line and an empty environment give.
+    fn default() -> Self {
+        args::defaults()
+    }
+}
+
+fn at<E: ToString>(option: &'static str) -> impl FnOnce(E) -> ConfigError {
+    move |reason| ConfigError {
+        option,
+        reason: reason.to_string(),
+    }
+}
+
+/// `/files/` of `files`, `/files` and `/files/`.
+fn base_path(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_matches('/');
+    let path = if trimmed.is_empty() {
+        "/".to_owned()
+    } else {
+        format!("/{trimmed}/")
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@".contains(c);
+    match path.as_str() {
+        "/healthz/" => Err("/healthz is the server's own".into()),
+        _ if path.contains("//") || path.split('/').any(|s| s == "." || s == "..") => {
+            Err(format!("{text:?} has an empty or dotted segment"))
+        }
+        _ if path.chars().all(plain) => Ok(path),
+        _ => Err(format!("{text:?} is not a path such as /files/")),
+    }
+}
+
+/// Whether this is `http(s)://host[:port][/prefix]`.
+fn origin(text: &str) -> Result<(), String> {
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|e: http::uri::InvalidUri| e.to_string())?;
+    match (uri.scheme_str(), uri.host(), uri.query()) {
+        (Some("http" | "https"), Some(host), None) if !host.is_empty() => Ok(()),
+        _ => Err(format!(
+            "{text:?} is not of the form https://host[:port][/prefix]"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,15 +14,19 @@
 //! - [`security`]: who may do what.
 //! - [`engine`]: the use cases over the ports.
 //! - [`tus`]: the door for tus 1.0.
-//! - [`config`]: what an operator decides.
+//! - [`config`]: what the operator wants, checked once at start.
+//! - [`logging`]: what the operator is told.
+//! - [`server`]: sockets and connections.
 
 pub mod blob;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod lock;
+pub mod logging;
 pub mod protocol;
 pub mod security;
+pub mod server;
 pub mod state;
 pub mod tus;
 pub mod upload;

@@ -1,0 +1,238 @@
+//! From the arguments of a process to a [`Config`]: first tusd's manner of writing is made clap's, then clap reads it.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command, CommandFactory, Error, FromArgMatches};
+
+use super::tusd::{Fate, Foreign, foreign};
+use super::{Config, units};
+
+/// A command line, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// What it says, with the environment's and the default values for what it does not say.
+    pub config: Config,
+    /// What its writer should know; the log is not there yet when it is read.
+    pub warnings: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads the arguments, the first of which is the program's name, and the environment.
+    /// # Errors
+    /// The usage error, or the text asked for by `--help` and `--version`; its `exit` prints it as it should be.
+    pub fn parse<I, T>(argv: I) -> Result<Self, Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString>,
+    {
+        let command = command(true);
+        let Translated { argv, ignored } = translate(argv.into_iter().map(Into::into), &command)?;
+        let config = Config::from_arg_matches(&command.try_get_matches_from(argv)?)?;
+        let config = config
+            .checked()
+            .map_err(|e| Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
+        let warnings = match ignored.join(" ") {
+            none if none.is_empty() => Vec::new(),
+            names => vec![format!(
+                "options of tusd that mean nothing here, ignored: {names}"
+            )],
+        };
+        Ok(Self { config, warnings })
+    }
+}
+
+pub(super) fn defaults() -> Config {
+    let matches = command(false).try_get_matches_from(["highwater"]);
+    let config = matches.and_then(|found| Config::from_arg_matches(&found));
+    config
+        .expect("the defaults in Config's attributes are values of their options, as its tests say")
+}
+
+/// [`Config`]'s options with what is the same for all of them: variable, heading, and how a switch is written.
+fn command(environment: bool) -> Command {
+    Config::command().mut_args(|arg| {
+        let id = arg.get_id().to_string();
+        let Some(heading) = heading(&id) else {
+            return arg;
+        };
+        let arg = if environment {
+            arg.env(format!("HIGHWATER_{}", id.to_uppercase()))
+        } else {
+            arg
+        };
+        let arg = if is_switch(&arg) { switch(arg) } else { arg };
+        arg.help_heading(heading)
+    })
+}
+
+/// A `bool` that clap would only let be switched on.
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+/// A switch as in Go: `--name`, `--name=false`, never `--name false`.
+fn switch(arg: Arg) -> Arg {
+    let arg = if arg.get_default_values().is_empty() {
+        arg.default_value("false")
+    } else {
+        arg
+    };
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_name("BOOL")
+        .value_parser(units::switch)
+}
+
+fn heading(id: &str) -> Option<&'static str> {
+    let has = |(_, ids): &&(&str, &[&str])| ids.contains(&id);
+    GROUPS.iter().find(has).map(|(heading, _)| *heading)
+}
+
+pub(super) const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Listening",
+        &[
+            "host",
+            "port",
+            "unix_sock",
+            "base_path",
+            "public_url",
+            "behind_proxy",
+            "enable_h2c",
+            "max_connections",
+        ],
+    ),
+    (
+        "Storage",
+        &[
+            "upload_dir",
+            "dir_perms",
+            "file_perms",
+            "durability",
+            "assemble",
+            "keep_partials",
+        ],
+    ),
+    (
+        "Uploads",
+        &[
+            "max_size",
+            "expire_after",
+            "expire_completed",
+            "disable_download",
+            "disable_termination",
+            "disable_concatenation",
+        ],
+    ),
+    (
+        "Browsers on other origins (CORS)",
+        &[
+            "disable_cors",
+            "cors_allow_origin",
+            "cors_allow_credentials",
+            "cors_allow_methods",
+            "cors_allow_headers",
+            "cors_expose_headers",
+            "cors_max_age",
+        ],
+    ),
+    (
+        "Timeouts",
+        &["network_timeout", "header_timeout", "shutdown_timeout"],
+    ),
+    ("Log", &["log_format", "log_level"]),
+];
+
+struct Translated {
+    argv: Vec<OsString>,
+    /// Options of tusd's that mean nothing here, as `--name`.
+    ignored: Vec<String>,
+}
+
+/// Makes `-name value`, `-name=value` and `--name value` into `--name=value`, and takes out what is tusd's alone.
+fn translate(
+    mut argv: impl Iterator<Item = OsString>,
+    command: &Command,
+) -> Result<Translated, Error> {
+    let mut done = Translated {
+        argv: argv.next().into_iter().collect(),
+        ignored: Vec::new(),
+    };
+    while let Some(arg) = argv.next() {
+        let Some((name, value)) = arg.to_str().and_then(option) else {
+            let rest_is_no_option = arg == "--";
+            done.argv.push(arg);
+            if rest_is_no_option {
+                done.argv.extend(argv.by_ref());
+            }
+            continue;
+        };
+        let value = value.map(OsString::from);
+        let own = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(name));
+        let switch = match (own, foreign(name)) {
+            (Some(arg), _) => arg.is_require_equals_set(),
+            (None, Some(foreign)) => foreign.switch,
+            (None, None) => true, // --help, --version, or one that clap will refuse
+        };
+        let value = if switch {
+            value
+        } else {
+            value.or_else(|| argv.next())
+        };
+        match foreign(name).filter(|_| own.is_none()) {
+            Some(tusds) => done.pass_over(name, tusds, value.as_ref())?,
+            None => done.argv.push(written(name, value)),
+        }
+    }
+    Ok(done)
+}
+
+impl Translated {
+    fn pass_over(
+        &mut self,
+        name: &str,
+        tusds: Foreign,
+        value: Option<&OsString>,
+    ) -> Result<(), Error> {
+        // Switched off or empty is what tusd does without the option.
+        let is_off = |v: &str| v.is_empty() || (tusds.switch && units::switch(v) == Ok(false));
+        let off = value.and_then(|v| v.to_str()).is_some_and(is_off);
+        match tusds.fate {
+            Fate::Missing(what) if !off => {
+                let line = format!(
+                    "--{name} is an option of tusd for what Highwater has not yet: {what}\n"
+                );
+                Err(Error::raw(ErrorKind::UnknownArgument, line))
+            }
+            Fate::Missing(_) | Fate::Ignored => {
+                self.ignored.push(format!("--{name}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Name and value of `-name`, `--name`, `-name=value`, `--name=value`; single letters are clap's (`-h`, `-V`).
+fn option(arg: &str) -> Option<(&str, Option<&str>)> {
+    let bare = arg
+        .strip_prefix("--")
+        .or_else(|| arg.strip_prefix('-').filter(|rest| rest.len() > 1))?;
+    let (name, value) = bare
+        .split_once('=')
+        .map_or((bare, None), |(name, value)| (name, Some(value)));
+    (!name.is_empty() && !name.starts_with('-')).then_some((name, value))
+}
+
+fn written(name: &str, value: Option<OsString>) -> OsString {
+    let mut arg = OsString::from(format!("--{name}"));
+    if let Some(value) = value {
+        arg.push("=");
+        arg.push(value);
+    }
+    arg
+}

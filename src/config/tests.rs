@@ -1,0 +1,373 @@
+use super::args::GROUPS;
+use super::tusd::{Fate, foreign};
+use super::*;
+
+fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+    CommandLine::parse(std::iter::once("highwater").chain(line.split_whitespace()))
+}
+
+fn config(line: &str) -> Config {
+    parse(line).unwrap_or_else(|e| panic!("{line}: {e}")).config
+}
+
+/// The one line that a refused command line gets (clap's usage after it is its own).
+fn refusal(line: &str) -> String {
+    let text = parse(line).expect_err(line).to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_empty_command_line_is_the_readmes() {
+    let got = config("");
+    assert_eq!(got, Config::default());
+    assert_eq!(
+        (got.host.as_str(), got.port, got.base_path.as_str()),
+        ("127.0.0.1", 8080, "/files/")
+    );
+    assert_eq!(
+        (got.upload_dir, got.max_size),
+        (PathBuf::from("./data"), 1 << 30)
+    );
+    assert_eq!((got.dir_perms, got.file_perms), (0o775, 0o664));
+    assert!(
+        got.enable_h2c
+            && got.assemble
+            && got.keep_partials
+            && !got.behind_proxy
+            && !got.disable_cors
+    );
+    assert_eq!(
+        (got.expire_after.as_secs(), got.expire_completed.as_secs()),
+        (86_400, 0)
+    );
+    assert_eq!(
+        (
+            got.network_timeout.as_secs(),
+            got.shutdown_timeout.as_secs()
+        ),
+        (60, 10)
+    );
+    assert_eq!(
+        (got.durability, got.cors_max_age),
+        (Durability::Complete, 86_400)
+    );
+}
+
+/// Command lines of tusd's documentation (`docs/_getting-started`, `docs/_storage-backends/local-disk.md`) and its flags' help.
+#[test]
+fn command_lines_of_tusds_documentation_work() {
+    let got = config("-host 127.0.0.1 -port 1337");
+    assert_eq!((got.host.as_str(), got.port), ("127.0.0.1", 1337));
+    assert_eq!(
+        config("-unix-sock /var/my-tusd.sock").unix_sock,
+        Some("/var/my-tusd.sock".into())
+    );
+    assert_eq!(config("-base-path /api/uploads").base_path, "/api/uploads/");
+    assert_eq!(config("-base-path /").base_path, "/");
+    assert!(config("-behind-proxy").behind_proxy);
+    assert_eq!(config("-max-size 1000000000").max_size, 1_000_000_000);
+    assert!(config("-disable-download").disable_download);
+    assert!(config("-disable-termination").disable_termination);
+    assert!(config("-disable-cors").disable_cors);
+    assert_eq!(
+        config("-upload-dir=./data").upload_dir,
+        PathBuf::from("./data")
+    );
+    assert_eq!(
+        config("-upload-dir=./uploads").upload_dir,
+        PathBuf::from("./uploads")
+    );
+    let got = config(
+        "-cors-allow-origin ^https://.*\\.example\\.com$ -cors-allow-credentials -cors-allow-headers X-One,X-Two \
+         -cors-max-age 600 -network-timeout 1m30s -shutdown-timeout=100ms -dir-perms 0700 -file-perms=600 -enable-h2c",
+    );
+    assert_eq!(got.cors_allow_origin, "^https://.*\\.example\\.com$");
+    assert_eq!(
+        (got.cors_allow_headers.as_str(), got.cors_max_age),
+        ("X-One,X-Two", 600)
+    );
+    assert_eq!(
+        (
+            got.network_timeout.as_millis(),
+            got.shutdown_timeout.as_millis()
+        ),
+        (90_000, 100)
+    );
+    assert_eq!((got.dir_perms, got.file_perms), (0o700, 0o600));
+    assert!(got.cors_allow_credentials && got.enable_h2c);
+}
+
+#[test]
+fn tusds_command_lines_that_cannot_work_end_in_a_line() {
+    let lines = [
+        ("-hooks-dir ./path/to/hooks/", "--hooks-dir", "hooks"),
+        (
+            "-hooks-http http://localhost:8081/write -hooks-http-retry 5 -hooks-http-backoff 2",
+            "--hooks-http ",
+            "hooks",
+        ),
+        ("-hooks-grpc localhost:8081", "--hooks-grpc", "hooks"),
+        ("-hooks-plugin ./hook_handler", "--hooks-plugin", "hooks"),
+        (
+            "-s3-bucket=my-test-bucket.com -s3-transfer-acceleration",
+            "--s3-bucket",
+            "object storage",
+        ),
+        (
+            "-gcs-bucket=my-test-bucket.com -gcs-object-prefix=uploads/",
+            "--gcs-bucket",
+            "object storage",
+        ),
+        (
+            "-azure-storage=my-test-container",
+            "--azure-storage",
+            "object storage",
+        ),
+        (
+            "-verbose -s3-bucket mybucket -s3-endpoint http://minio:9000",
+            "--s3-bucket",
+            "object storage",
+        ),
+        (
+            "-upload-dir=./data -host=127.0.0.1 -port=8443 -tls-certificate=localhost.pem -tls-key=localhost.key",
+            "--tls-certificate",
+            "TLS",
+        ),
+        ("-metrics-path /m", "--metrics-path", "metrics"),
+        (
+            "-enable-experimental-protocol",
+            "--enable-experimental-protocol",
+            "draft",
+        ),
+        (
+            "--s3-log-api-calls=true",
+            "--s3-log-api-calls",
+            "object storage",
+        ),
+        ("-gcs-bucket f", "--gcs-bucket", "object storage"),
+    ];
+    for (line, option, what) in lines {
+        let said = refusal(line);
+        assert!(
+            said.contains(option) && said.contains(what),
+            "{line}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_means_nothing_here_is_one_warning() {
+    let got = parse(
+        "-verbose -show-greeting=false -filelock-holder-poll-interval 5s -acquire-lock-timeout=20s -port 1 \
+         -expose-metrics=false -s3-bucket= -pprof-path -x -expose-pprof -host h",
+    )
+    .unwrap();
+    assert_eq!((got.config.port, got.config.host.as_str()), (1, "h"));
+    assert_eq!(got.warnings.len(), 1, "{:?}", got.warnings);
+    for name in [
+        "--verbose",
+        "--show-greeting",
+        "--filelock-holder-poll-interval",
+        "--acquire-lock-timeout",
+        "--pprof-path",
+    ] {
+        assert!(got.warnings[0].contains(name), "{:?}", got.warnings);
+    }
+    assert!(parse("-port 1").unwrap().warnings.is_empty());
+}
+
+#[test]
+fn switches_are_gos() {
+    assert!(!config("-enable-h2c=false").enable_h2c);
+    assert!(!config("--enable-h2c=F --keep-partials=0").keep_partials);
+    assert!(config("-disable-cors=T").disable_cors);
+    assert!(
+        !config("-disable-cors -disable-cors=false").disable_cors,
+        "the last one wins"
+    );
+    assert!(
+        refusal("-disable-cors false").contains("'false'"),
+        "a switch takes its value after = only"
+    );
+    assert!(refusal("-disable-cors=maybe").contains("maybe"));
+    assert!(!config("--assemble off").assemble);
+    assert!(config("-assemble=on").assemble);
+}
+
+#[test]
+fn values_are_taken_as_go_takes_them() {
+    assert_eq!(
+        config("-cors-allow-origin -x").cors_allow_origin,
+        "-x",
+        "the next argument, whatever it begins with"
+    );
+    assert_eq!(config("-cors-allow-origin a=b").cors_allow_origin, "a=b");
+    assert_eq!(config("-cors-allow-origin=a=b").cors_allow_origin, "a=b");
+    assert_eq!(config("-port 1 -port 2").port, 2);
+    for line in [
+        "-port",
+        "-port 65536",
+        "-port=",
+        "-network-timeout 15",
+        "-max-size 1.5G",
+        "-nonsense",
+        "-p 80",
+        "80",
+        "-- -port",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+    assert!(refusal("-nonsense").contains("--nonsense"));
+}
+
+#[test]
+fn the_durability_and_log_have_names() {
+    assert_eq!(
+        config("--durability process").durability,
+        Durability::Process
+    );
+    assert_eq!(config("-durability=every").durability, Durability::Every);
+    assert_eq!(config("-log-format json").log_format, LogFormat::Json);
+    assert!(parse("--durability none").is_err());
+}
+
+#[test]
+fn what_the_server_cannot_run_with_is_refused_at_start() {
+    let lines = [
+        "-cors-allow-origin (",
+        "-cors-allow-origin a)|(b",
+        "--log-level info,=x=y",
+        "-dir-perms 0577",
+        "-file-perms 0400",
+        "--max-connections 0",
+        "--header-timeout 0",
+        "--public-url example.org",
+        "--public-url ftp://example.org",
+        "--public-url https://example.org/?q",
+        "-base-path /a?b",
+        "-base-path /a//b",
+        "-base-path /a/../b",
+        "-base-path /healthz",
+        "-base-path http://localhost/",
+    ];
+    for line in lines {
+        let option = line
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .trim_start_matches('-');
+        let said = refusal(line);
+        assert!(said.contains(&format!("--{option}")), "{line}: {said}");
+    }
+    assert_eq!(
+        config("--public-url= --unix-sock= -base-path=").base_path,
+        "/"
+    );
+    assert_eq!(config("--public-url= --unix-sock=").unix_sock, None);
+    assert_eq!(
+        config("--public-url https://example.org/up")
+            .public_url
+            .as_deref(),
+        Some("https://example.org/up")
+    );
+    assert!(
+        config("--log-level info,highwater::tus=debug")
+            .log_level
+            .contains("debug")
+    );
+}
+
+#[test]
+fn help_shows_every_option_in_one_group_with_its_variable() {
+    let help = parse("-help")
+        .expect_err("help is clap's error")
+        .to_string();
+    let mut ids: Vec<&str> = GROUPS.iter().flat_map(|(_, ids)| *ids).copied().collect();
+    for id in &ids {
+        assert!(
+            help.contains(&format!("--{}", id.replace('_', "-"))),
+            "{id}"
+        );
+        assert!(
+            help.contains(&format!("[env: HIGHWATER_{}=", id.to_uppercase())),
+            "{id}"
+        );
+    }
+    for (heading, _) in GROUPS {
+        assert!(help.contains(&format!("{heading}:")), "{heading}");
+    }
+    let options = <Config as clap::CommandFactory>::command();
+    let mut all: Vec<String> = options
+        .get_arguments()
+        .map(|arg| arg.get_id().to_string())
+        .collect();
+    all.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(all, ids, "each option is in exactly one group");
+    assert!(
+        all.iter()
+            .all(|id| foreign(&id.replace('_', "-")).is_none()),
+        "an option of ours is not tusd's alone"
+    );
+}
+
+/// Every flag of tusd 2.10.0, by the groups of its help: each is ours, passed over, or refused with its reason.
+#[test]
+fn every_flag_of_tusd_is_answered() {
+    let ours = [
+        "host",
+        "port",
+        "unix-sock",
+        "base-path",
+        "behind-proxy",
+        "enable-h2c",
+        "disable-download",
+        "disable-termination",
+        "disable-concatenation",
+        "max-size",
+        "disable-cors",
+        "cors-allow-origin",
+        "cors-allow-credentials",
+        "cors-allow-methods",
+        "cors-allow-headers",
+        "cors-max-age",
+        "cors-expose-headers",
+        "upload-dir",
+        "dir-perms",
+        "file-perms",
+        "log-format",
+        "network-timeout",
+        "shutdown-timeout",
+    ];
+    let options = <Config as clap::CommandFactory>::command();
+    for name in ours {
+        assert!(
+            options
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(name)),
+            "{name}"
+        );
+    }
+    let refused = "tls-certificate tls-key tls-mode enable-experimental-protocol s3-bucket s3-object-prefix s3-endpoint \
+        s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl \
+        s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls gcs-bucket gcs-object-prefix gcs-endpoint \
+        azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint \
+        hooks-enabled-events progress-hooks-interval hooks-dir hooks-http hooks-http-forward-headers hooks-http-retry \
+        hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify hooks-grpc hooks-grpc-retry \
+        hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate \
+        hooks-grpc-client-tls-key hooks-grpc-forward-headers hooks-plugin expose-metrics metrics-path";
+    for name in refused.split_whitespace() {
+        assert!(
+            matches!(foreign(name).map(|f| f.fate), Some(Fate::Missing(_))),
+            "{name}"
+        );
+    }
+    let ignored = "filelock-holder-poll-interval filelock-acquirer-poll-interval expose-pprof pprof-path \
+        pprof-block-profile-rate pprof-mutex-profile-rate show-greeting verbose show-startup-logs acquire-lock-timeout \
+        request-completion-timeout";
+    for name in ignored.split_whitespace() {
+        assert_eq!(foreign(name).map(|f| f.fate), Some(Fate::Ignored), "{name}");
+    }
+    let version = parse("-version").expect_err("the version is clap's error");
+    assert_eq!(version.kind(), clap::error::ErrorKind::DisplayVersion);
+}

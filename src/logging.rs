@@ -1,0 +1,36 @@
+//! The log: to standard error, a line for people or a JSON object each.
+
+use std::io::{IsTerminal, stderr};
+use std::panic::PanicHookInfo;
+
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Sets the process's log up; panics are told in it, too. Only the first call in a process does.
+pub fn init(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_env_filter(EnvFilter::new(&config.log_level));
+    let set = match config.log_format {
+        LogFormat::Text => builder.try_init(),
+        // A request's id and path stand in the line's "span".
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
+    };
+    if set.is_ok() {
+        std::panic::set_hook(Box::new(panicked));
+    }
+}
+
+fn panicked(info: &PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let message = info.payload_as_str().unwrap_or("not a text");
+    let backtrace = std::backtrace::Backtrace::capture(); // empty unless RUST_BACKTRACE asks for it
+    error!(place, %backtrace, "panic: {message}");
+}

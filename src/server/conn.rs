@@ -1,0 +1,127 @@
+//! One connection: HTTP/1 or HTTP/2, its limits, and its graceful end.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::first::First;
+use super::stack::{App, Stack};
+use crate::config::Config;
+
+/// The largest request head on HTTP/2, as HTTP/1's read buffer makes it there. hyper's own 16 KiB is too small for a
+/// final upload of a thousand parts.
+const MAX_HEAD: u32 = 400 * 1024;
+/// Bytes in flight to one upload: a fast client far away, and a bound on what a stalled disk piles up in memory.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// And to all uploads of a connection.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Frames that clients may send, so that a write is not 16 KiB.
+const MAX_FRAME: u32 = 256 * 1024;
+const MAX_STREAMS: u32 = 128;
+/// An HTTP/2 client that is silent is asked whether it is there, and has as long again to say so.
+const PING: Duration = Duration::from_secs(20);
+
+/// How connections are spoken with, and how they are told to end.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    h1: http1::Builder,
+    h2: Option<http2::Builder<Tasks>>,
+    tasks: Tasks,
+    /// Connections finish what they have begun, and end.
+    stop: CancellationToken,
+}
+
+/// Tasks that are waited for at the end, and dropped when the wait is over.
+#[derive(Debug, Clone)]
+pub(super) struct Tasks {
+    pub(super) running: TaskTracker,
+    pub(super) abort: CancellationToken,
+}
+
+/// Runs HTTP/2's streams, which are tasks of their own.
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let abort = self.abort.clone();
+        self.running
+            .spawn(async move { abort.run_until_cancelled_owned(stream).await.map(drop) });
+    }
+}
+
+impl Connections {
+    pub(super) fn new(config: &Config, stop: CancellationToken) -> Self {
+        let tasks = Tasks {
+            running: TaskTracker::new(),
+            abort: CancellationToken::new(),
+        };
+        Self {
+            h1: http1(config.header_timeout),
+            h2: config.enable_h2c.then(|| http2(tasks.clone())),
+            tasks,
+            stop,
+        }
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Serves a connection to its end.
+    pub(super) async fn serve<I, A>(&self, io: I, first: First, stack: Stack<A>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: App,
+    {
+        let io = TokioIo::new(io);
+        let ended = match (&self.h2, first) {
+            (Some(h2), First::Http2) => self.until_stop(h2.serve_connection(io, stack)).await,
+            _ => self.until_stop(self.h1.serve_connection(io, stack)).await,
+        };
+        if let Err(error) = ended {
+            debug!(error = &error as &dyn std::error::Error, "connection ended");
+        }
+    }
+
+    async fn until_stop<C: GracefulConnection>(&self, connection: C) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased; // a request that has come is begun before the connection hears of the stop
+            ended = connection.as_mut() => return ended,
+            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+}
+
+/// hyper's read buffer (408 KiB) is the limit of a head, and what is left in it is a body's first frame.
+pub(super) fn http1(head: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head) // also of an idle connection
+        .half_close(true); // a client may close its side after the last byte and wait for the answer
+    builder
+}
+
+fn http2(tasks: Tasks) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(MAX_HEAD)
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}

@@ -1,0 +1,176 @@
+//! The server: sockets, connections, and what is around every request. The only place with hyper's wiring.
+//!
+//! Reading order: [`run`] and [`start`] here; `listen` and `side` (who accepts), `first` and `conn` (what a connection
+//! speaks), `stack` (what is around a request), `shutdown` (the order of the end).
+
+mod body;
+mod conn;
+mod first;
+mod listen;
+mod process;
+mod routes;
+mod shutdown;
+mod side;
+mod stack;
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, ConfigError};
+use body::{RequestBody, full};
+pub use process::main_runtime;
+use stack::App;
+
+/// Why the server does not run, in a line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An option's value that it cannot run with.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No listening socket.
+    #[error("cannot listen on {what}: {source}")]
+    Listen {
+        /// The address or path.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No thread, runtime or signal handler.
+    #[error("cannot start: {0}")]
+    System(#[source] io::Error),
+    /// It ended without being asked to.
+    #[error("the server can accept no more connections")]
+    Deaf,
+    /// It was told twice to stop, and did not wait for what was still open.
+    #[error("stopped by a second signal before everything was closed")]
+    Hurried,
+}
+
+/// Runs the server until SIGINT or SIGTERM.
+/// # Errors
+/// When it cannot start, or ends otherwise than asked.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let mut signals = shutdown::Signals::new().map_err(StartError::System)?;
+    let running = tokio::select! {
+        started = start(config) => started?,
+        signal = signals.next() => {
+            info!(signal, "stopped before it was started");
+            return Ok(());
+        }
+    };
+    let asked = tokio::select! {
+        signal = signals.next() => {
+            info!(signal, "asked to stop");
+            true
+        }
+        () = running.stop.cancelled() => false,
+    };
+    running.stop();
+    tokio::select! {
+        () = running.wait() => if asked { Ok(()) } else { Err(StartError::Deaf) },
+        _ = signals.next() => Err(StartError::Hurried),
+    }
+}
+
+/// Starts a server in the current runtime, which should be [`main_runtime`]'s: it listens once this returns.
+/// # Errors
+/// When it cannot start.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let config = config.checked()?;
+    // ENGINE, open: recovery, and the application over it, before the first connection is accepted.
+    let app = tower::service_fn(|_: Request<RequestBody>| async {
+        let mut answer = Response::new(full(Bytes::new()));
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        Ok(answer)
+    });
+    start_with(config, app).await
+}
+
+/// Starts a server with an application of any kind; the configuration is checked.
+async fn start_with<A: App>(config: Config, app: A) -> Result<Running, StartError> {
+    let limit = process::connection_limit(config.max_connections, process::raise_file_limit());
+    let bound = listen::Bound::new(&config).await?;
+    let addr = bound.addr();
+    let url = match (&config.unix_sock, addr) {
+        (Some(path), _) => format!("http://unix:{}:{}", path.display(), config.base_path),
+        (None, Some(addr)) => format!("http://{addr}{}", config.base_path),
+        (None, None) => String::new(),
+    };
+    let stop = CancellationToken::new();
+    let connections = conn::Connections::new(&config, stop.clone());
+    let tasks = connections.tasks().clone();
+    let side = side::Side {
+        stack: stack::Stack(app),
+        connections,
+        workers: Handle::current(),
+        limit,
+        patience: config.header_timeout,
+        unread: config.network_timeout,
+        stop: stop.clone(),
+    };
+    let closed = side.start(bound).map_err(StartError::System)?;
+    if let Some(addr) = addr.filter(|addr| !addr.ip().is_loopback()) {
+        warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are: whoever connects can upload, download and delete");
+    }
+    info!(%url, connections = limit, "listening");
+    let sequence = shutdown::sequence(stop.clone(), closed, tasks, config.shutdown_timeout);
+    let ended = tokio::spawn(sequence);
+    Ok(Running {
+        addr,
+        url,
+        stop,
+        ended,
+    })
+}
+
+/// A server that runs. Dropped, it is told to stop, and stops in the background.
+#[derive(Debug)]
+pub struct Running {
+    addr: Option<SocketAddr>,
+    url: String,
+    stop: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    /// The TCP address it listens on; `None` on a Unix socket.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// Where uploads are created, as the log tells it: `http://127.0.0.1:8080/files/`, or `http://unix:/path:/files/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Begins the end: nothing more is accepted, requests that run may finish within `shutdown_timeout`.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end; it does not ask for it.
+    pub async fn wait(mut self) {
+        if let Err(error) = (&mut self.ended).await {
+            warn!(%error, "the end was not orderly");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The side thread: it accepts connections, answers `/healthz` itself, and hands everything else to the workers.
+//!
+//! It has a runtime of its own, so that a health check is answered while every worker is busy with a disk. A connection
+//! that is handed over leaves this runtime's reactor for the workers': two system calls once, none later.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error};
+
+use super::body::{RequestBody, ResponseBody, full};
+use super::conn::{self, Connections};
+use super::first::{self, First, Prefixed};
+use super::listen::{Bound, accept_all};
+use super::stack::{App, Stack};
+
+/// How long health checks under way may take once the server stops.
+const LAST_CHECKS: Duration = Duration::from_secs(1);
+
+/// What the side thread works with.
+#[derive(Debug, Clone)]
+pub(super) struct Side<A> {
+    pub(super) stack: Stack<A>,
+    pub(super) connections: Connections,
+    /// The workers' runtime.
+    pub(super) workers: Handle,
+    /// The most connections at a time.
+    pub(super) limit: usize,
+    /// Time for the first bytes of a connection, as for a head.
+    pub(super) patience: Duration,
+    /// The longest that bytes sent to a client may stay unread; zero for no limit.
+    pub(super) unread: Duration,
+    /// Stops accepting; cancelled too when this thread ends for a reason of its own, so that the server is never deaf.
+    pub(super) stop: CancellationToken,
+}
+
+impl<A: App> Side<A> {
+    /// Starts the thread. The token is cancelled once nothing is accepted any more and the listening socket is closed.
+    pub(super) fn start(self, bound: Bound) -> io::Result<CancellationToken> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let closed = CancellationToken::new();
+        let (last, on_closed) = (self.stop.clone(), closed.clone());
+        thread::Builder::new()
+            .name("highwater-side".into())
+            .spawn(move || {
+                let _guards = (last.drop_guard(), on_closed.clone().drop_guard());
+                if let Err(error) = runtime.block_on(self.run(bound, on_closed)) {
+                    error!(%error, "cannot accept connections");
+                }
+            })?;
+        Ok(closed)
+    }
+
+    async fn run(self, bound: Bound, closed: CancellationToken) -> io::Result<()> {
+        let limit = Arc::new(Semaphore::new(self.limit));
+        let opening = TaskTracker::new();
+        match bound {
+            Bound::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                accept_all(listener, limit, &self.stop, |s, permit| {
+                    self.open(s, permit, &opening)
+                })
+                .await;
+            }
+            Bound::Unix(listener, file) => {
+                let listener = (file, UnixListener::from_std(listener)?);
+                accept_all(listener, limit, &self.stop, |s, permit| {
+                    self.open(s, permit, &opening)
+                })
+                .await;
+            }
+        }
+        opening.close();
+        closed.cancel();
+        let _ = timeout(LAST_CHECKS, opening.wait()).await;
+        Ok(())
+    }
+
+    fn open<S: Socket>(&self, socket: S, permit: OwnedSemaphorePermit, opening: &TaskTracker) {
+        opening.spawn(self.clone().sort(socket, permit));
+    }
+
+    /// Looks at a connection's first bytes and brings it to whoever serves it.
+    async fn sort<S: Socket>(self, socket: S, permit: OwnedSemaphorePermit) {
+        socket.tune(self.unread);
+        let first = timeout(self.patience, first::read(socket));
+        // A connection that has asked for nothing yet is closed by the stop.
+        let Some(Ok(Ok(Some((first, io))))) = self.stop.run_until_cancelled(first).await else {
+            return;
+        };
+        if first == First::Health {
+            answer(io, self.patience).await;
+        } else if let Err(error) = self.hand_over(first, io, permit) {
+            debug!(%error, "connection lost on its way to the workers");
+        }
+    }
+
+    fn hand_over<S: Socket>(
+        self,
+        first: First,
+        io: Prefixed<S>,
+        permit: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
+        let Prefixed { prefix, io } = io;
+        let (loose, workers) = (io.loose()?, self.workers.clone());
+        let tasks = self.connections.tasks().clone();
+        let serve = async move {
+            let _permit = permit;
+            match S::bind(loose) {
+                Ok(io) => {
+                    self.connections
+                        .serve(Prefixed { prefix, io }, first, self.stack)
+                        .await
+                }
+                Err(error) => debug!(%error, "connection lost on its way to the workers"),
+            }
+        };
+        tasks.running.spawn_on(
+            async move { tasks.abort.run_until_cancelled(serve).await },
+            &workers,
+        );
+        Ok(())
+    }
+}
+
+/// One answer, and the connection's end: what comes after it may be for the workers.
+async fn answer<I: AsyncRead + AsyncWrite + Unpin + 'static>(io: I, patience: Duration) {
+    let mut builder = conn::http1(patience);
+    let connection = builder
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(io), Stack(tower::service_fn(nothing)));
+    if let Err(error) = connection.await {
+        debug!(
+            error = &error as &dyn std::error::Error,
+            "health check ended"
+        );
+    }
+}
+
+/// What is under the stack here: nothing. Only the server's own paths are asked for.
+async fn nothing(_: Request<RequestBody>) -> Result<Response<ResponseBody>, Infallible> {
+    let mut answer = Response::new(full(Bytes::new()));
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    Ok(answer)
+}
+
+/// A socket that can move from one runtime to another.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+    type Loose: Send + 'static;
+    /// Sets what a fresh socket needs.
+    fn tune(&self, unread: Duration);
+    /// Leaves its runtime.
+    fn loose(self) -> io::Result<Self::Loose>;
+    /// Joins the runtime it is called in.
+    fn bind(loose: Self::Loose) -> io::Result<Self>;
+}
+
+impl Socket for TcpStream {
+    type Loose = std::net::TcpStream;
+
+    fn tune(&self, unread: Duration) {
+        let _ = self.set_nodelay(true); // fails on a socket that is closed already
+        let unread = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(self, unread);
+    }
+
+    fn loose(self) -> io::Result<Self::Loose> {
+        self.into_std()
+    }
+
+    fn bind(loose: Self::Loose) -> io::Result<Self> {
+        Self::from_std(loose)
+    }
+}
+
+impl Socket for UnixStream {
+    type Loose = std::os::unix::net::UnixStream;
+
+    fn tune(&self, _: Duration) {}
+
+    fn loose(self) -> io::Result<Self::Loose> {
+        self.into_std()
+    }
+
+    fn bind(loose: Self::Loose) -> io::Result<Self> {
+        Self::from_std(loose)
+    }
+}

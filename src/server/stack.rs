@@ -1,0 +1,168 @@
+//! What is around every request, outermost first: its id, its span, the server's own paths, and a net under panics.
+//!
+//! All of it looks at heads only. The future is boxed once a request, and a frame never.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+
+use futures_util::FutureExt;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tower::{Service, ServiceExt};
+use tracing::{Instrument, debug, error, error_span};
+use uuid::Uuid;
+
+use super::body::{Linger, RequestBody, ResponseBody, full};
+use super::routes;
+
+/// The application under the stack: it never fails, since a failure is an answer.
+pub(super) trait App:
+    Service<
+        Request<RequestBody>,
+        Response = Response<ResponseBody>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> App for S where
+    S: Service<
+            Request<RequestBody>,
+            Response = Response<ResponseBody>,
+            Error = Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// An [`App`] as hyper's connections call it.
+#[derive(Debug, Clone)]
+pub(super) struct Stack<A>(pub(super) A);
+
+type Answer = Result<Response<ResponseBody>, Infallible>;
+
+impl<A: App> hyper::service::Service<Request<Incoming>> for Stack<A> {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(identified(self.0.clone(), request))
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives the request its id: in the head that the application sees, in each line of its log, in its answer.
+async fn identified<A: App>(app: A, mut request: Request<Incoming>) -> Answer {
+    let id = request_id(request.headers());
+    // Of the level of errors, so that it is there at every level of the log.
+    let span = error_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = request.method().as_str(),
+        path = request.uri().path(),
+    );
+    request.headers_mut().insert(X_REQUEST_ID, id.clone());
+    let mut answer = answered(app, request).instrument(span).await;
+    answer.headers_mut().insert(X_REQUEST_ID, id);
+    Ok(answer)
+}
+
+/// The client's, where it can stand in a log and a header; else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b);
+    let sane = |id: &&HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain);
+    match headers.get(X_REQUEST_ID).filter(sane) {
+        Some(id) => id.clone(),
+        None => made_up(),
+    }
+}
+
+fn made_up() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<ResponseBody> {
+    if let Some(answer) = routes::fixed(request.method(), request.uri().path()) {
+        return answer;
+    }
+    let linger = linger(&request);
+    let request = request.map(|incoming| RequestBody::new(incoming, linger));
+    // Whatever a panic left half done is its request's own: what requests share is behind locks that do not poison.
+    match AssertUnwindSafe(app.oneshot(request)).catch_unwind().await {
+        Ok(Ok(answer)) => {
+            debug!(status = answer.status().as_u16(), "answered");
+            answer
+        }
+        Err(_) => {
+            error!("the request ended in a panic");
+            panicked()
+        }
+    }
+}
+
+fn linger(request: &Request<Incoming>) -> Linger {
+    match request.version() {
+        Version::HTTP_2 => Linger::Never,
+        _ if request.headers().contains_key(EXPECT) => Linger::OncePolled,
+        _ => Linger::Always,
+    }
+}
+
+/// The wording of the error table's 500s.
+fn panicked() -> Response<ResponseBody> {
+    const PROBLEM: &str = r#"{"code":"internal","title":"The server failed","detail":"this is no fault of the request; the server's log says more under this request's id"}"#;
+    let mut answer = Response::new(full(PROBLEM));
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let problem = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(CONTENT_TYPE, problem);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_id_is_taken_when_it_is_sane() {
+        let id = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
+            request_id(&headers)
+        };
+        for sane in [
+            "a",
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            "Root=1-5e.x:2/3+a_b@c",
+            &"x".repeat(128),
+        ] {
+            assert_eq!(id(sane.as_bytes()), sane);
+        }
+        for other in [
+            "",
+            "two words",
+            "a\"b",
+            "a{b}",
+            "\u{e9}",
+            "a\tb",
+            &"x".repeat(129),
+        ] {
+            let made = id(other.as_bytes());
+            assert!(
+                Uuid::try_parse(made.to_str().unwrap()).is_ok(),
+                "{other}: {made:?}"
+            );
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+}
