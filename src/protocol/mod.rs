@@ -3,6 +3,7 @@
 //! Headers of tus 1.0: [`offset`], [`length`], [`metadata`], [`concat`](mod@concat), [`checksum`], [`expires`], [`version`],
 //! [`method`], [`media`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
 
+pub mod checksum;
 pub mod concat;
 pub mod length;
 pub mod metadata;
