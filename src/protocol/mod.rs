@@ -5,9 +5,13 @@
 
 pub mod checksum;
 pub mod concat;
+pub mod expires;
 pub mod length;
+pub mod media;
 pub mod metadata;
+pub mod method;
 pub mod offset;
+pub mod version;
 
 use http::{HeaderMap, HeaderValue};
 
