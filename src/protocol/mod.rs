@@ -3,14 +3,19 @@
 //! Headers of tus 1.0: [`offset`], [`length`], [`metadata`], [`concat`](mod@concat), [`checksum`], [`expires`], [`version`],
 //! [`method`], [`media`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
 
+mod authority;
+pub mod base_path;
 pub mod checksum;
 pub mod concat;
 pub mod expires;
+mod forwarded;
 pub mod length;
+pub mod location;
 pub mod media;
 pub mod metadata;
 pub mod method;
 pub mod offset;
+mod public_url;
 pub mod version;
 
 use http::{HeaderMap, HeaderValue};
