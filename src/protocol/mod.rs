@@ -7,6 +7,8 @@ mod authority;
 pub mod base_path;
 pub mod checksum;
 pub mod concat;
+pub mod conditional;
+pub mod disposition;
 pub mod expires;
 mod forwarded;
 pub mod length;
@@ -16,6 +18,7 @@ pub mod metadata;
 pub mod method;
 pub mod offset;
 mod public_url;
+pub mod range;
 pub mod version;
 
 use http::{HeaderMap, HeaderValue};
