@@ -11,10 +11,12 @@
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
+//! - [`security`]: who may do what.
 
 pub mod blob;
 pub mod error;
 pub mod lock;
 pub mod protocol;
+pub mod security;
 pub mod state;
 pub mod upload;

@@ -1,0 +1,3 @@
+//! Who may do what. Decided on the head alone, before the first read of a body.
+
+pub mod cors;
