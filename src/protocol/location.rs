@@ -7,7 +7,7 @@ use super::forwarded::Forwarded;
 use super::{authority, one};
 use crate::upload::UploadId;
 
-pub use super::public_url::PublicUrl;
+pub use super::public_url::{NotAPublicUrl, PublicUrl};
 
 /// How a request came in, and what the operator says of the way before that.
 #[derive(Debug, Clone, Copy, Default)]
