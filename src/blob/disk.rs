@@ -1,1 +1,221 @@
-//! disk
+//! Blobs as files of a local file system.
+//!
+//! # Where what lies
+//!
+//! The paths are stable: people and their tools read the directory beside the server.
+//!
+//! | path under the store's directory | what |
+//! |---|---|
+//! | `files/<shard>/<name>` | the bytes of an upload, [`File::Upload`]; complete once the upload is |
+//! | `segments/<shard>/<name>~<n>` | [`File::Link`]: a hard link to bytes of another upload |
+//! | `segments/<shard>/<name>~draft` | [`File::Draft`] |
+//! | `segments/<shard>/<name>~list.json` | [`File::List`] as JSON |
+//! | `info/<shard>/<name>.json` | [`File::About`], as the engine wrote it |
+//!
+//! `<name>` is the upload's id with `/` as `,`, which no id contains; `<shard>` is the id's first two characters, with `_`
+//! for each that is not a letter or digit, or missing. Files of other names are left alone.
+//!
+//! # What reaches the disk when
+//!
+//! A write has left the process when it returns, so that it survives the process; a power cut it survives after `sync`.
+//! Space is reserved ahead of a writer, in steps that grow with the upload, and given back when the writer is closed, when
+//! its file is closed because too many are open, and when the disk is full.
+//!
+//! A writer is its target's only one: opening it anew, cutting the blob or removing it takes the file from the writer before,
+//! whose calls then fail. A segment of a larger file is created with it at position 0 and cannot tell lost bytes from bytes
+//! never written, only a file that ends before them; it is never cut, since others' bytes follow.
+
+mod access;
+mod calls;
+mod join;
+mod lock;
+mod names;
+mod open;
+mod pace;
+mod paths;
+mod reader;
+mod sys;
+mod tip;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+
+pub use self::lock::{DirLock, LockError, lock_dir};
+use self::names::{Names, sync_dir};
+use self::open::OpenFiles;
+use self::pace::Pace;
+use self::paths::Paths;
+use self::sys::{fault, pool};
+use self::writer::DiskWriter;
+use super::ranges::Target;
+use super::{Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Segment};
+use crate::upload::UploadId;
+
+/// How a [`DiskBlobs`] uses its directory.
+#[derive(Debug, Clone)]
+pub struct DiskOptions {
+    /// Permissions of new directories, before the process's umask.
+    pub dir_mode: u32,
+    /// Permissions of new files, before the process's umask.
+    pub file_mode: u32,
+    /// So many files are kept open for writing, at least one; those silent the longest are closed first.
+    pub max_open_files: usize,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            dir_mode: 0o775,
+            file_mode: 0o664,
+            max_open_files: 512,
+        }
+    }
+}
+
+/// Blobs under one directory.
+#[derive(Debug, Clone)]
+pub struct DiskBlobs {
+    shared: Arc<Shared>,
+}
+
+/// What writers, readers and pooled work share.
+#[derive(Debug)]
+struct Shared {
+    paths: Paths,
+    names: Names,
+    open: OpenFiles,
+    pace: Pace,
+}
+
+impl DiskBlobs {
+    /// Opens the store in `dir`, and makes the directories that are missing. To be called once, at start, within the
+    /// runtime that will write: at most all of its workers but one write at a time, and outside of a runtime none. Blocks
+    /// on the disk.
+    ///
+    /// # Errors
+    /// What the system says of the directories.
+    pub fn open(dir: &Path, options: &DiskOptions) -> Result<Self, BlobError> {
+        let workers = Handle::try_current().map_or(0, |runtime| runtime.metrics().num_workers());
+        let shared = Shared {
+            paths: Paths::new(dir),
+            names: Names::new(options),
+            open: OpenFiles::new(options.max_open_files),
+            pace: Pace::new(workers),
+        };
+        for tree in shared.paths.trees() {
+            shared.names.make_dirs(&tree).map_err(|e| fault(&tree, e))?;
+        }
+        sync_dir(&shared.open, dir)?;
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Where a file lies, or would.
+    #[must_use]
+    pub fn path_of(&self, file: &File) -> PathBuf {
+        self.shared.paths.of(file)
+    }
+
+    /// How many files are open for writing now.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.shared.open.count()
+    }
+
+    /// Does `work` in the pool.
+    async fn pooled<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let shared = self.shared.clone();
+        pool(move || work(&shared)).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for DiskBlobs {
+    async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
+        let (id, about) = (id.clone(), about.to_vec());
+        self.pooled(move |shared| shared.create(&id, &about, empty))
+            .await
+    }
+
+    async fn append(
+        &self,
+        blob: &Blob,
+        at: u64,
+        length: Option<u64>,
+    ) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let target = Target::of(blob)?;
+        let shared = self.shared.clone();
+        let writer = pool(move || DiskWriter::open(shared, &target, at, length)).await?;
+        Ok(Box::new(writer))
+    }
+
+    async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Pieces, BlobError> {
+        reader::read(self.shared.clone(), blob, &range).await
+    }
+
+    async fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
+        let blob = blob.clone();
+        self.pooled(move |shared| shared.stored(&blob)).await
+    }
+
+    async fn cut(&self, blob: &Blob, to: u64) -> Result<(), BlobError> {
+        let Blob::Own(id) = blob else {
+            return Ok(());
+        };
+        let file = File::Upload(id.clone());
+        self.pooled(move |shared| shared.cut(file, to)).await
+    }
+
+    async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError> {
+        let (id, blob) = (id.clone(), blob.clone());
+        self.pooled(move |shared| shared.sync(id, blob)).await
+    }
+
+    async fn about(
+        &self,
+        id: &UploadId,
+    ) -> Result<Option<(Vec<u8>, Option<Vec<Segment>>)>, BlobError> {
+        let id = id.clone();
+        self.pooled(move |shared| shared.about(&id)).await
+    }
+
+    async fn remove(&self, files: &[File]) -> Result<(), BlobError> {
+        let files = files.to_vec();
+        self.pooled(move |shared| shared.remove(files)).await
+    }
+
+    async fn shards(&self) -> Result<Vec<String>, BlobError> {
+        self.pooled(|shared| shared.paths.shards()).await
+    }
+
+    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError> {
+        let shard = shard.to_owned();
+        self.pooled(move |shared| shared.paths.files(&shard)).await
+    }
+
+    async fn free(&self) -> Result<Option<u64>, BlobError> {
+        self.pooled(|shared| {
+            let root = shared.paths.root();
+            let stat = rustix::fs::statvfs(root).map_err(|e| fault(root, e.into()))?;
+            Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+        })
+        .await
+    }
+
+    fn join(&self) -> Option<&dyn JoinParts> {
+        Some(self)
+    }
+}

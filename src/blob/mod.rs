@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod memory;
+mod ranges;
 
 #[cfg(test)]
 mod contract;

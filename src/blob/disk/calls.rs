@@ -1,0 +1,145 @@
+//! The store's calls that wait for the disk, to be made in the pool.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::names::sync_file;
+use super::sys::fault;
+use super::{Shared, access, tip};
+use crate::blob::ranges::Target;
+use crate::blob::{Blob, BlobError, File, Segment};
+use crate::upload::UploadId;
+
+/// The sidecar, and the list of a joined upload.
+type About = (Vec<u8>, Option<Vec<Segment>>);
+
+impl Shared {
+    pub(super) fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
+        let path = self.paths.of(&File::About(id.clone()));
+        let mut options = self.names.options();
+        options.write(true).create_new(true);
+        let open = || self.names.in_shard(&path, || options.open(&path));
+        let mut file = self.open.open(open).map_err(|e| fault(&path, e))?;
+        let made = file.write_all(about).map_err(|e| fault(&path, e));
+        let made = made.and_then(|()| {
+            if empty {
+                access::make_empty(self, id)?;
+            }
+            Ok(())
+        });
+        if made.is_err() {
+            // Nothing was created, so nothing may be found. Should even this fail, the sweep takes it for an orphan.
+            let _ = fs::remove_file(&path);
+        }
+        made
+    }
+
+    pub(super) fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
+        let len_of = |file: &File| {
+            let path = self.paths.of(file);
+            match fs::metadata(&path) {
+                Ok(meta) => Ok(meta.len()),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(0),
+                Err(e) => Err(fault(&path, e)),
+            }
+        };
+        let list = match blob {
+            Blob::Own(id) => return len_of(&File::Upload(id.clone())),
+            Blob::Segments(list) => list,
+        };
+        let mut stored: u64 = 0;
+        for segment in list {
+            let there = len_of(&segment.file)?.saturating_sub(segment.start);
+            stored = stored.saturating_add(there.min(segment.len));
+            if there < segment.len {
+                break;
+            }
+        }
+        Ok(stored)
+    }
+
+    pub(super) fn cut(&self, file: File, to: u64) -> Result<(), BlobError> {
+        let path = self.paths.of(&file);
+        self.open.expel(&Target::whole(file));
+        let open = || fs::File::options().write(true).open(&path);
+        let file = match self.open.open(open) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(|e| fault(&path, e))?,
+        };
+        let meta = file.metadata().map_err(|e| fault(&path, e))?;
+        if meta.len() > to {
+            access::shrink(&path, &file, to)
+        } else if meta.nlink() == 1 && tip::has_tail(&meta) {
+            file.set_len(meta.len()).map_err(|e| fault(&path, e))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn sync(&self, id: UploadId, blob: Blob) -> Result<(), BlobError> {
+        // An upload without bytes may have no file, and nobody needs the sidecar of one that another store created.
+        let mut optional = vec![File::About(id.clone())];
+        let mut needed = HashSet::new();
+        match blob {
+            Blob::Own(id) => optional.push(File::Upload(id)),
+            Blob::Segments(list) => {
+                needed.extend(list.into_iter().map(|segment| segment.file));
+                optional.push(File::List(id));
+            }
+        }
+        let mut named = Vec::new();
+        for file in needed {
+            let path = self.paths.of(&file);
+            sync_file(&self.open, &path)?;
+            named.push(path);
+        }
+        for file in optional {
+            let path = self.paths.of(&file);
+            match sync_file(&self.open, &path) {
+                Ok(()) => named.push(path),
+                Err(BlobError::Lost) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.names
+            .sync(&self.open, named.iter().map(PathBuf::as_path))
+    }
+
+    pub(super) fn about(&self, id: &UploadId) -> Result<Option<About>, BlobError> {
+        let read = |file| {
+            let path = self.paths.of(&file);
+            match self.open.open(|| fs::read(&path)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(fault(&path, e)),
+            }
+        };
+        let Some(about) = read(File::About(id.clone()))? else {
+            return Ok(None);
+        };
+        // A list that was cut short is of a join that nobody was told of.
+        let list = read(File::List(id.clone()))?;
+        let list = list.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(Some((about, list)))
+    }
+
+    pub(super) fn remove(&self, files: Vec<File>) -> Result<(), BlobError> {
+        for file in files {
+            let path = self.paths.of(&file);
+            remove_if_there(&path)?;
+            self.open.expel(&Target::whole(file));
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), BlobError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(fault(path, e)),
+        _ => Ok(()),
+    }
+}

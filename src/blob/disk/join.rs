@@ -1,0 +1,245 @@
+//! Joining by hard links, and putting the joined bytes into one file later.
+
+use std::fs::{self, File as FsFile};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rustix::fs::copy_file_range;
+use rustix::io::Errno;
+
+use super::calls::remove_if_there;
+use super::names::sync_file;
+use super::sys::{fault, lost, retried};
+use super::{DiskBlobs, Shared};
+use crate::blob::ranges::{Plan, plan, slice};
+use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
+use crate::upload::UploadId;
+
+/// The buffer where the kernel cannot copy by itself.
+const BUFFER: usize = 256 << 10;
+
+#[async_trait]
+impl JoinParts for DiskBlobs {
+    async fn link(&self, id: &UploadId, parts: &[(Blob, u64)]) -> Result<Vec<Segment>, BlobError> {
+        let plan = plan(id, parts).ok_or(BlobError::Lost)?;
+        let id = id.clone();
+        self.pooled(move |shared| shared.link(id, &plan).map(|()| plan.segments))
+            .await
+    }
+
+    async fn copy(
+        &self,
+        id: &UploadId,
+        segments: &[Segment],
+        from: u64,
+        budget: u64,
+    ) -> Result<u64, BlobError> {
+        let total: u64 = segments.iter().map(|segment| segment.len).sum();
+        let to = from.saturating_add(budget).min(total).max(from);
+        let whole = Blob::Segments(segments.to_vec());
+        let pieces = slice(&whole, &(from..to)).ok_or(BlobError::Lost)?;
+        let draft = File::Draft(id.clone());
+        self.pooled(move |shared| shared.copy(&draft, &pieces, from))
+            .await
+    }
+
+    async fn finish(&self, id: &UploadId) -> Result<(), BlobError> {
+        let (draft, whole) = (File::Draft(id.clone()), File::Upload(id.clone()));
+        self.pooled(move |shared| {
+            let (draft, whole) = (shared.paths.of(&draft), shared.paths.of(&whole));
+            sync_file(&shared.open, &draft)?;
+            let rename = || fs::rename(&draft, &whole);
+            let renamed = shared.names.in_shard(&whole, rename);
+            renamed.map_err(|e| fault(&whole, e))?;
+            let both = [whole.as_path(), draft.as_path()];
+            shared.names.sync(&shared.open, both)
+        })
+        .await
+    }
+
+    async fn adopt(
+        &self,
+        part: &UploadId,
+        whole: &UploadId,
+        start: u64,
+        len: u64,
+    ) -> Result<Segment, BlobError> {
+        let (part, whole) = (part.clone(), File::Upload(whole.clone()));
+        self.pooled(move |shared| {
+            let end = start.checked_add(len).ok_or(BlobError::Lost)?;
+            for n in 0.. {
+                let file = File::Link(part.clone(), n);
+                let path = shared.paths.of(&file);
+                match shared.link_one(&whole, &path, end) {
+                    Err(e) if is_taken(&e) => {}
+                    Err(e) => return Err(e),
+                    Ok(()) => {
+                        shared.names.sync(&shared.open, [path.as_path()])?;
+                        return Ok(Segment { file, start, len });
+                    }
+                }
+            }
+            Err(BlobError::Lost)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    /// Makes the links and the list; if that fails midway, none of them stays.
+    fn link(&self, id: UploadId, plan: &Plan) -> Result<(), BlobError> {
+        let mut made = Vec::new();
+        let linked = self.link_all(id, plan, &mut made);
+        if linked.is_err() {
+            for path in made {
+                let _ = fs::remove_file(path);
+            }
+        }
+        linked
+    }
+
+    fn link_all(
+        &self,
+        id: UploadId,
+        plan: &Plan,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), BlobError> {
+        for (n, (source, needed)) in (0..).zip(&plan.sources) {
+            let path = self.paths.of(&File::Link(id.clone(), n));
+            let linked = match self.link_one(source, &path, *needed) {
+                Err(e) if is_taken(&e) => {
+                    // Of a join that did not come to its end; nobody was told of it.
+                    remove_if_there(&path)?;
+                    self.link_one(source, &path, *needed)
+                }
+                linked => linked,
+            };
+            linked?;
+            made.push(path);
+        }
+        let path = self.paths.of(&File::List(id));
+        let list = serde_json::to_vec(&plan.segments).map_err(|e| fault(&path, e.into()))?;
+        let mut options = self.names.options();
+        options.write(true).create(true).truncate(true);
+        let open = || self.names.in_shard(&path, || options.open(&path));
+        let mut file = self.open.open(open).map_err(|e| fault(&path, e))?;
+        made.push(path.clone());
+        file.write_all(&list).map_err(|e| fault(&path, e))
+    }
+
+    /// Gives `source` a further name, if it has `needed` bytes.
+    fn link_one(&self, source: &File, path: &Path, needed: u64) -> Result<(), BlobError> {
+        let source = self.paths.of(source);
+        let meta = fs::metadata(&source).map_err(|e| lost(&source, e))?;
+        if meta.len() < needed {
+            return Err(BlobError::Lost);
+        }
+        let link = || fs::hard_link(&source, path);
+        self.names.in_shard(path, link).map_err(|e| lost(path, e))
+    }
+
+    /// Copies `pieces` to `at` of the draft, one after the other. Returns where it stands then.
+    fn copy(&self, draft: &File, pieces: &[Segment], mut at: u64) -> Result<u64, BlobError> {
+        let path = self.paths.of(draft);
+        let mut options = self.names.options();
+        options.write(true).create(at == 0).truncate(at == 0);
+        let open = || self.names.in_shard(&path, || options.open(&path));
+        let out = self.open.open(open).map_err(|e| lost(&path, e))?;
+        let len = out.metadata().map_err(|e| fault(&path, e))?.len();
+        if len < at {
+            return Err(BlobError::Lost);
+        }
+        for piece in pieces {
+            let path = self.paths.of(&piece.file);
+            let open = || FsFile::open(&path);
+            let from = self.open.open(open).map_err(|e| lost(&path, e))?;
+            let copied = copy_range(&from, piece.start, &out, at, piece.len);
+            copied.map_err(|e| match e.kind() {
+                ErrorKind::UnexpectedEof => BlobError::Lost,
+                _ => fault(&path, e),
+            })?;
+            at += piece.len;
+        }
+        Ok(at)
+    }
+}
+
+/// Whether a name was there already.
+fn is_taken(e: &BlobError) -> bool {
+    matches!(e, BlobError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists)
+}
+
+/// Copies in the kernel, which shares the blocks where the file system can; through a buffer where it cannot.
+fn copy_range(
+    from: &FsFile,
+    mut start: u64,
+    to: &FsFile,
+    mut at: u64,
+    mut len: u64,
+) -> io::Result<()> {
+    while len > 0 {
+        let want = usize::try_from(len).unwrap_or(usize::MAX);
+        let (mut off_in, mut off_out) = (start, at);
+        let copied = copy_file_range(from, Some(&mut off_in), to, Some(&mut off_out), want);
+        let n = match copied {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => n as u64,
+            Err(Errno::INTR) => 0,
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                return copy_buffered(from, start, to, at, len);
+            }
+            Err(e) => return Err(e.into()),
+        };
+        start += n;
+        at += n;
+        len -= n;
+    }
+    Ok(())
+}
+
+fn copy_buffered(
+    from: &FsFile,
+    mut start: u64,
+    to: &FsFile,
+    mut at: u64,
+    mut len: u64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    while len > 0 {
+        let want = usize::try_from(len).unwrap_or(usize::MAX).min(BUFFER);
+        let n = retried(|| from.read_at(&mut buffer[..want], start))?;
+        if n == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        to.write_all_at(&buffer[..n], at)?;
+        start += n as u64;
+        at += n as u64;
+        len -= n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_copying_give_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        let bytes: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
+        fs::write(&source, &bytes).unwrap();
+        let from = FsFile::open(&source).unwrap();
+        for copy in [copy_range, copy_buffered] {
+            let copied = dir.path().join("copied");
+            let to = FsFile::create(&copied).unwrap();
+            copy(&from, 100, &to, 3, 600_000).unwrap();
+            let copied = fs::read(&copied).unwrap();
+            assert!(copied[..3] == [0; 3] && copied[3..] == bytes[100..600_100]);
+            let past = copy(&from, 699_999, &to, 0, 2).unwrap_err();
+            assert_eq!(past.kind(), ErrorKind::UnexpectedEof);
+        }
+    }
+}
