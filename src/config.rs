@@ -12,6 +12,10 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
 
+use crate::protocol::base_path::BasePath;
+use crate::protocol::location::PublicUrl;
+use crate::security::cors::{Cors, CorsError, CorsOptions};
+
 /// A resumable upload server: tus 1.0 with every extension.
 ///
 /// Command lines of tusd work: `-name value` and `-name=value` are read as `--name=value`. Every option is an environment
@@ -35,10 +39,10 @@ pub struct Config {
     pub unix_sock: Option<PathBuf>,
     /// Path under which uploads are created and found.
     #[arg(long, value_name = "PATH", default_value = "/files/")]
-    pub base_path: String,
+    pub base_path: BasePath,
     /// Origin that clients see in Location (`https://uploads.example.org`), whatever host they name.
     #[arg(long, value_name = "URL")]
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
     /// Believe Forwarded and X-Forwarded-*; only behind a proxy that sets them itself.
     #[arg(long)]
     pub behind_proxy: bool,
@@ -169,19 +173,15 @@ impl Config {
     /// # Errors
     /// The first option that the server cannot run with.
     pub fn checked(mut self) -> Result<Self, ConfigError> {
-        self.base_path = base_path(&self.base_path).map_err(at("base-path"))?;
-        self.public_url = self.public_url.filter(|url| !url.is_empty());
+        if self.base_path.as_str() == "/healthz/" {
+            return Err(at("base-path")("/healthz is the server's own"));
+        }
         self.unix_sock = self.unix_sock.filter(|path| !path.as_os_str().is_empty());
-        if let Some(url) = &self.public_url {
-            origin(url).map_err(at("public-url"))?;
-        }
-        // As it is, too: "a)|(b" is a pattern only between the anchor's brackets, and escapes them.
-        for pattern in [
-            &self.cors_allow_origin,
-            &format!("^(?:{})$", self.cors_allow_origin),
-        ] {
-            regex::Regex::new(pattern).map_err(at("cors-allow-origin"))?;
-        }
+        Cors::new(&self.cors()).map_err(|error| match error {
+            CorsError::Pattern(_) => at("cors-allow-origin")(error),
+            CorsError::Method(_) => at("cors-allow-methods")(error),
+            CorsError::Header(_) => at("cors-allow-headers, --cors-expose-headers")(error),
+        })?;
         tracing_subscriber::EnvFilter::try_new(&self.log_level).map_err(at("log-level"))?;
         if self.dir_perms & 0o700 != 0o700 {
             return Err(at("dir-perms")("the server itself needs rwx (07xx)"));
@@ -201,6 +201,28 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What the CORS options say together.
+    #[must_use]
+    pub fn cors(&self) -> CorsOptions {
+        let list = |text: &str| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        CorsOptions {
+            allow_origin: self.cors_allow_origin.clone(),
+            allow_credentials: self.cors_allow_credentials,
+            allow_methods: list(&self.cors_allow_methods),
+            allow_headers: list(&self.cors_allow_headers),
+            expose_headers: list(&self.cors_expose_headers),
+            max_age: self.cors_max_age.into(),
+        }
+    }
+}
+
 impl Default for Config {
     /// What an empty command line and an empty environment give.
     fn default() -> Self {
@@ -212,38 +234,6 @@ fn at<E: ToString>(option: &'static str) -> impl FnOnce(E) -> ConfigError {
     move |reason| ConfigError {
         option,
         reason: reason.to_string(),
-    }
-}
-
-/// `/files/` of `files`, `/files` and `/files/`.
-fn base_path(text: &str) -> Result<String, String> {
-    let trimmed = text.trim_matches('/');
-    let path = if trimmed.is_empty() {
-        "/".to_owned()
-    } else {
-        format!("/{trimmed}/")
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@".contains(c);
-    match path.as_str() {
-        "/healthz/" => Err("/healthz is the server's own".into()),
-        _ if path.contains("//") || path.split('/').any(|s| s == "." || s == "..") => {
-            Err(format!("{text:?} has an empty or dotted segment"))
-        }
-        _ if path.chars().all(plain) => Ok(path),
-        _ => Err(format!("{text:?} is not a path such as /files/")),
-    }
-}
-
-/// Whether this is `http(s)://host[:port][/prefix]`.
-fn origin(text: &str) -> Result<(), String> {
-    let uri: http::Uri = text
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| e.to_string())?;
-    match (uri.scheme_str(), uri.host(), uri.query()) {
-        (Some("http" | "https"), Some(host), None) if !host.is_empty() => Ok(()),
-        _ => Err(format!(
-            "{text:?} is not of the form https://host[:port][/prefix]"
-        )),
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Options {
     /// Whether parts stay after they were joined.
     pub keep_partials: bool,
     /// How long a body may be silent.
-    pub network_timeout: Duration,
+    pub network_timeout: Option<Duration>,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
 }

@@ -8,12 +8,20 @@ use std::time::Duration;
 use support::{Server, bytes, id, start, start_with, until};
 
 fn file(server: &Server, path: &str) -> PathBuf {
-    server.data().join("files").join(&id(path)[..2]).join(id(path))
+    server
+        .data()
+        .join("files")
+        .join(&id(path)[..2])
+        .join(id(path))
 }
 
 async fn assembled(server: &Server, path: &str) {
     until("the final is one file", || async {
-        file(server, path).exists() && !server.stored_files().iter().any(|f| f.starts_with("segments/") && f.contains(id(path)))
+        file(server, path).exists()
+            && !server
+                .stored_files()
+                .iter()
+                .any(|f| f.starts_with("segments/") && f.contains(id(path)))
     })
     .await;
 }
@@ -23,7 +31,10 @@ async fn parts_become_one_upload() {
     let server = start().await;
     let (a, b) = (bytes(1, 70_000), bytes(2, 30_000));
     let parts = [server.part(&a).await, server.part(&b).await];
-    assert_eq!(server.head(&parts[0]).await.header("Upload-Concat"), Some("partial"));
+    assert_eq!(
+        server.head(&parts[0]).await.header("Upload-Concat"),
+        Some("partial")
+    );
     let whole = [a, b].concat();
     let absolute = |path: &str| format!("http://{}{path}", server.addr);
     for named in [
@@ -39,15 +50,25 @@ async fn parts_become_one_upload() {
             .header("Upload-Metadata", "filename eA==")
             .send()
             .await;
-        assert_eq!((reply.status, reply.number("Upload-Offset")), (201, Some(100_000)), "{concat} {reply:?}");
+        assert_eq!(
+            (reply.status, reply.number("Upload-Offset")),
+            (201, Some(100_000)),
+            "{concat} {reply:?}"
+        );
         let path = reply.location_path();
         let head = server.head(&path).await;
-        assert_eq!((head.number("Upload-Offset"), head.number("Upload-Length")), (Some(100_000), Some(100_000)));
+        assert_eq!(
+            (head.number("Upload-Offset"), head.number("Upload-Length")),
+            (Some(100_000), Some(100_000))
+        );
         assert_eq!(head.header("Upload-Concat"), Some(concat.as_str()));
         assert_eq!(head.header("Upload-Metadata"), Some("filename eA=="));
         assert_eq!(server.get(&path).await.body, whole);
         let refused = server.patch(&path, 100_000, "").send().await;
-        assert_eq!((refused.status, refused.code.as_str()), (403, "final-is-fixed"));
+        assert_eq!(
+            (refused.status, refused.code.as_str()),
+            (403, "final-is-fixed")
+        );
         assembled(&server, &path).await;
         assert_eq!(std::fs::read(file(&server, &path)).unwrap(), whole);
         assert_eq!(server.get(&path).await.body, whole);
@@ -59,10 +80,20 @@ async fn a_part_twice_in_two_finals_and_parts_of_no_bytes() {
     let server = start().await;
     let data = bytes(3, 1000);
     let (part, empty) = (server.part(&data).await, server.part(b"").await);
-    let first = server.join(&[part.clone(), empty.clone(), part.clone()]).await.location_path();
+    let first = server
+        .join(&[part.clone(), empty.clone(), part.clone()])
+        .await
+        .location_path();
     let second = server.join(&[part.clone()]).await.location_path();
-    let nothing = server.join(&[empty.clone(), empty.clone()]).await.location_path();
-    for (path, want) in [(&first, [data.clone(), data.clone()].concat()), (&second, data.clone()), (&nothing, Vec::new())] {
+    let nothing = server
+        .join(&[empty.clone(), empty.clone()])
+        .await
+        .location_path();
+    for (path, want) in [
+        (&first, [data.clone(), data.clone()].concat()),
+        (&second, data.clone()),
+        (&nothing, Vec::new()),
+    ] {
         assert_eq!(server.get(path).await.body, want);
         until("assembled", || async { file(&server, path).exists() }).await;
         assert_eq!(server.get(path).await.body, want);
@@ -78,18 +109,31 @@ async fn a_part_twice_in_two_finals_and_parts_of_no_bytes() {
 #[tokio::test]
 async fn disk_use_returns_to_once() {
     let server = start().await;
-    let parts = [server.part(&bytes(4, 2 << 20)).await, server.part(&bytes(5, 2 << 20)).await];
+    let parts = [
+        server.part(&bytes(4, 2 << 20)).await,
+        server.part(&bytes(5, 2 << 20)).await,
+    ];
     let whole = server.join(&parts).await.location_path();
     assembled(&server, &whole).await;
     // The parts' own files are gone: their bytes are read in the final's.
-    until("the parts' files go", || async { parts.iter().all(|part| !file(&server, part).exists()) }).await;
+    until("the parts' files go", || async {
+        parts.iter().all(|part| !file(&server, part).exists())
+    })
+    .await;
     assert_eq!(server.get(&parts[1]).await.body, bytes(5, 2 << 20));
     assert_eq!(server.delete(&whole).await.status, 204);
-    assert_eq!(server.get(&parts[0]).await.body, bytes(4, 2 << 20), "a part outlives the final that holds its bytes");
+    assert_eq!(
+        server.get(&parts[0]).await.body,
+        bytes(4, 2 << 20),
+        "a part outlives the final that holds its bytes"
+    );
     for part in &parts {
         assert_eq!(server.delete(part).await.status, 204);
     }
-    until("everything is gone", || async { server.stored_files().is_empty() }).await;
+    until("everything is gone", || async {
+        server.stored_files().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -112,15 +156,28 @@ async fn bad_parts_are_refused_and_nothing_is_created() {
         (vec![], 400, "bad-header"),
     ] {
         let reply = server.join(&parts).await;
-        assert_eq!((reply.status, reply.code.as_str()), (status, code), "{parts:?}");
+        assert_eq!(
+            (reply.status, reply.code.as_str()),
+            (status, code),
+            "{parts:?}"
+        );
     }
     let final_of = format!("final;{part}");
-    let length = server.tus("POST", "/files/").header("Upload-Concat", &final_of).header("Upload-Length", 600).send().await;
+    let length = server
+        .tus("POST", "/files/")
+        .header("Upload-Concat", &final_of)
+        .header("Upload-Length", 600)
+        .send()
+        .await;
     assert_eq!((length.status, length.code.as_str()), (400, "bad-header"));
     let nested = server.join(&[part.clone()]).await.location_path();
     assembled(&server, &nested).await;
     let reply = server.join(&[nested.clone()]).await;
-    assert_eq!((reply.status, reply.code.as_str()), (400, "bad-part"), "a final is no part");
+    assert_eq!(
+        (reply.status, reply.code.as_str()),
+        (400, "bad-part"),
+        "a final is no part"
+    );
     assert_eq!(server.delete(&nested).await.status, 204);
     let count = |files: &[String]| files.iter().filter(|f| f.starts_with("info/")).count();
     assert_eq!(count(&server.stored_files()), count(&before));
@@ -129,14 +186,26 @@ async fn bad_parts_are_refused_and_nothing_is_created() {
 #[tokio::test]
 async fn a_final_waits_for_its_parts() {
     let server = start().await;
-    let post = |length: u64| server.tus("POST", "/files/").header("Upload-Length", length).header("Upload-Concat", "partial");
+    let post = |length: u64| {
+        server
+            .tus("POST", "/files/")
+            .header("Upload-Length", length)
+            .header("Upload-Concat", "partial")
+    };
     let a = post(10).send().await.location_path();
     let b = post(5).send().await.location_path();
     let reply = server.join(&[a.clone(), b.clone()]).await;
     assert_eq!((reply.status, reply.header("Upload-Offset")), (201, None));
     let path = reply.location_path();
     let head = server.head(&path).await;
-    assert_eq!((head.status, head.header("Upload-Offset"), head.number("Upload-Length")), (200, None, Some(15)));
+    assert_eq!(
+        (
+            head.status,
+            head.header("Upload-Offset"),
+            head.number("Upload-Length")
+        ),
+        (200, None, Some(15))
+    );
     assert_eq!(server.get(&path).await.code, "not-finished");
     assert_eq!(server.patch(&path, 0, "x").send().await.status, 403);
     assert_eq!(server.patch(&b, 0, "world").send().await.status, 204);
@@ -144,15 +213,26 @@ async fn a_final_waits_for_its_parts() {
     assert_eq!(server.get(&path).await.code, "not-finished");
     assert_eq!(server.patch(&a, 5, "+++++").send().await.status, 204);
     let head = server.head(&path).await;
-    assert_eq!((head.number("Upload-Offset"), head.number("Upload-Length")), (Some(15), Some(15)));
+    assert_eq!(
+        (head.number("Upload-Offset"), head.number("Upload-Length")),
+        (Some(15), Some(15))
+    );
     assert_eq!(server.get(&path).await.body, b"hello+++++world");
 }
 
 #[tokio::test]
 async fn a_waiting_final_survives_a_restart_and_fails_when_a_part_goes() {
     let mut server = start().await;
-    let post = || server.tus("POST", "/files/").header("Upload-Length", 4).header("Upload-Concat", "partial");
-    let (a, b) = (post().send().await.location_path(), post().send().await.location_path());
+    let post = || {
+        server
+            .tus("POST", "/files/")
+            .header("Upload-Length", 4)
+            .header("Upload-Concat", "partial")
+    };
+    let (a, b) = (
+        post().send().await.location_path(),
+        post().send().await.location_path(),
+    );
     let first = server.join(&[a.clone(), b.clone()]).await.location_path();
     let second = server.join(&[b.clone(), b.clone()]).await.location_path();
     server.restart().await;
@@ -167,10 +247,24 @@ async fn a_waiting_final_survives_a_restart_and_fails_when_a_part_goes() {
 #[tokio::test]
 async fn a_waiting_final_that_turns_out_too_large_fails() {
     let server = start_with(|config| config.max_size = 10).await;
-    let open = server.tus("POST", "/files/").header("Upload-Defer-Length", 1).header("Upload-Concat", "partial");
+    let open = server
+        .tus("POST", "/files/")
+        .header("Upload-Defer-Length", 1)
+        .header("Upload-Concat", "partial");
     let part = open.send().await.location_path();
-    let path = server.join(&[part.clone(), part.clone()]).await.location_path();
-    assert_eq!(server.patch(&part, 0, "123456").header("Upload-Length", 6).send().await.status, 204);
+    let path = server
+        .join(&[part.clone(), part.clone()])
+        .await
+        .location_path();
+    assert_eq!(
+        server
+            .patch(&part, 0, "123456")
+            .header("Upload-Length", 6)
+            .send()
+            .await
+            .status,
+        204
+    );
     let head = server.get(&path).await;
     assert_eq!((head.status, head.code.as_str()), (410, "parts-too-large"));
 }
@@ -181,24 +275,37 @@ async fn parts_may_go_when_joined() {
     let parts = [server.part(b"one ").await, server.part(b"two").await];
     let path = server.join(&parts).await.location_path();
     for part in &parts {
-        until("the part goes", || async { server.head(part).await.status == 404 }).await;
+        until("the part goes", || async {
+            server.head(part).await.status == 404
+        })
+        .await;
     }
     assert_eq!(server.get(&path).await.body, b"one two");
 }
 
 #[tokio::test]
 async fn without_assembly_the_segments_stay() {
-    let mut server = start_with(|config| config.assemble = highwater::config::Assemble::Off).await;
+    let mut server = start_with(|config| config.assemble = false).await;
     let data = bytes(8, 300_000);
-    let parts = [server.part(&data[..100_000]).await, server.part(&data[100_000..]).await];
+    let parts = [
+        server.part(&data[..100_000]).await,
+        server.part(&data[100_000..]).await,
+    ];
     let path = server.join(&parts).await.location_path();
     for part in &parts {
         assert_eq!(server.delete(part).await.status, 204);
     }
     server.restart().await;
     assert_eq!(server.get(&path).await.body, data);
-    let range = server.request("GET", &path).header("Range", "bytes=99999-100000").send().await;
-    assert_eq!((range.status, range.body.as_slice()), (206, &data[99_999..=100_000]));
+    let range = server
+        .request("GET", &path)
+        .header("Range", "bytes=99999-100000")
+        .send()
+        .await;
+    assert_eq!(
+        (range.status, range.body.as_slice()),
+        (206, &data[99_999..=100_000])
+    );
     assert!(!file(&server, &path).exists());
     assert_eq!(server.delete(&path).await.status, 204);
     assert_eq!(server.stored_files(), [""; 0]);
@@ -219,7 +326,10 @@ async fn a_join_copies_nothing() {
         let reply = server.join(&vec![part.clone(); 100]).await;
         best = best.min(begun.elapsed());
         let path = reply.location_path();
-        assert_eq!(server.head(&path).await.number("Upload-Offset"), Some(1600 << 20));
+        assert_eq!(
+            server.head(&path).await.number("Upload-Offset"),
+            Some(1600 << 20)
+        );
         assert_eq!(server.delete(&path).await.status, 204);
     }
     // A copy of 1.6 GiB takes a second and more.

@@ -215,6 +215,10 @@ impl BlobStore for DiskBlobs {
         .await
     }
 
+    fn name(&self, file: &File) -> String {
+        self.path_of(file).display().to_string()
+    }
+
     fn join(&self) -> Option<&dyn JoinParts> {
         Some(self)
     }

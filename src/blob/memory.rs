@@ -246,6 +246,10 @@ impl BlobStore for MemoryBlobs {
         Ok(None)
     }
 
+    fn name(&self, file: &File) -> String {
+        format!("{file:?}")
+    }
+
     fn join(&self) -> Option<&dyn JoinParts> {
         Some(self)
     }

@@ -19,6 +19,9 @@ use crate::lock::Guard;
 use crate::protocol::checksum::Digest;
 use crate::state::Promise;
 
+/// No timeout, for a timer that wants one.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
 /// How a body ended.
 pub(super) enum Ended {
     /// All of it came, with its trailers.
@@ -76,6 +79,7 @@ impl Ingest<'_> {
         B: Body<Data = Bytes> + Send + Unpin,
     {
         let engine = self.engine.clone();
+        let patience = engine.options.network_timeout.unwrap_or(FOR_EVER);
         let stopped = engine.stop.cancelled();
         tokio::pin!(stopped);
         let mut asked = guard.asked_to_yield();
@@ -84,7 +88,7 @@ impl Ingest<'_> {
                 biased;
                 () = &mut asked => return Ended::Asked,
                 () = &mut stopped => return Ended::Stopped,
-                frame = timeout(engine.options.network_timeout, body.frame()) => match frame {
+                frame = timeout(patience, body.frame()) => match frame {
                     Ok(frame) => frame,
                     Err(_) => return Ended::Idle,
                 },

@@ -1,12 +1,13 @@
 //! The server: sockets, connections, and what is around every request. The only place with hyper's wiring.
 //!
-//! Reading order: [`run`] and [`start`] here; `listen` and `side` (who accepts), `first` and `conn` (what a connection
+//! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen` and `side` (who accepts), `first` and `conn` (what a connection
 //! speaks), `stack` (what is around a request), `shutdown` (the order of the end).
 
 mod body;
 mod conn;
 mod first;
 mod listen;
+mod open;
 mod process;
 mod routes;
 mod shutdown;
@@ -16,15 +17,13 @@ mod stack;
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
-use body::{RequestBody, full};
+use open::Open;
 pub use process::main_runtime;
 use stack::App;
 
@@ -43,6 +42,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Storage(String),
     /// No thread, runtime or signal handler.
     #[error("cannot start: {0}")]
     System(#[source] io::Error),
@@ -85,17 +87,18 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// When it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
-    // ENGINE, open: recovery, and the application over it, before the first connection is accepted.
-    let app = tower::service_fn(|_: Request<RequestBody>| async {
-        let mut answer = Response::new(full(Bytes::new()));
-        *answer.status_mut() = StatusCode::NOT_FOUND;
-        Ok(answer)
-    });
-    start_with(config, app).await
+    // Recovery comes first: before the first connection is accepted, what was open at a crash is mended.
+    let Open { engine, dir, app } = open::open(&config).await?;
+    let storage = shutdown::Storage { engine, dir };
+    start_with(config, app, Some(storage)).await
 }
 
 /// Starts a server with an application of any kind; the configuration is checked.
-async fn start_with<A: App>(config: Config, app: A) -> Result<Running, StartError> {
+async fn start_with<A: App>(
+    config: Config,
+    app: A,
+    storage: Option<shutdown::Storage>,
+) -> Result<Running, StartError> {
     let limit = process::connection_limit(config.max_connections, process::raise_file_limit());
     let bound = listen::Bound::new(&config).await?;
     let addr = bound.addr();
@@ -121,7 +124,13 @@ async fn start_with<A: App>(config: Config, app: A) -> Result<Running, StartErro
         warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are: whoever connects can upload, download and delete");
     }
     info!(%url, connections = limit, "listening");
-    let sequence = shutdown::sequence(stop.clone(), closed, tasks, config.shutdown_timeout);
+    let sequence = shutdown::sequence(
+        stop.clone(),
+        closed,
+        tasks,
+        storage,
+        config.shutdown_timeout,
+    );
     let ended = tokio::spawn(sequence);
     Ok(Running {
         addr,

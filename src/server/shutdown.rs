@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::conn::Tasks;
+use crate::engine::{DataDir, Engine};
 
 /// SIGINT and SIGTERM.
 #[derive(Debug)]
@@ -39,16 +40,21 @@ pub(super) async fn sequence(
     stop: CancellationToken,
     closed: CancellationToken,
     tasks: Tasks,
+    storage: Option<Storage>,
     grace: Duration,
 ) {
     stop.cancelled().await; // connections hear it too: each ends after what it has begun
     info!(?grace, "stopping");
     closed.cancelled().await;
-    // ENGINE, seal: its appends hear that the server stops; each seals, commits, and lets its request answer.
+    if let Some(storage) = &storage {
+        storage.engine.stop(); // appends seal, commit, and let their requests answer
+    }
     tasks.running.close();
     let drained = async {
         tasks.running.wait().await;
-        // ENGINE, drain: its tasks, which may outlive their requests.
+        if let Some(storage) = &storage {
+            storage.engine.stopped().await; // commits may outlive their requests
+        }
     };
     if timeout(grace, drained).await.is_err() {
         warn!(
@@ -58,6 +64,27 @@ pub(super) async fn sequence(
         tasks.abort.cancel();
         tasks.running.wait().await;
     }
-    // ENGINE, close: what it has not committed yet, and the data directory.
+    if let Some(storage) = storage {
+        storage.close().await;
+    }
     info!("stopped");
+}
+
+/// What is closed last.
+pub(super) struct Storage {
+    pub(super) engine: Engine,
+    pub(super) dir: DataDir,
+}
+
+impl Storage {
+    async fn close(self) {
+        if let Err(error) = self.engine.close().await {
+            return error!(%error, "the state was not closed well; the next start recovers");
+        }
+        // Last, since it says that everything is on the disk.
+        let closed = tokio::task::spawn_blocking(move || self.dir.close()).await;
+        if let Ok(Err(error)) = closed {
+            warn!(%error, "the clean end could not be noted; the next start recovers");
+        }
+    }
 }

@@ -6,7 +6,6 @@ use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::Door;
-use super::body::Lingering;
 use super::patch;
 use super::respond::{self, ResponseBody};
 use crate::engine::{Append, Create, Join, View};
@@ -21,7 +20,7 @@ use crate::upload::{Kind, UploadId};
 pub(super) async fn answer<B>(
     door: &Door,
     head: &Parts,
-    body: Lingering<B>,
+    body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -111,7 +110,7 @@ async fn with_upload<B>(
     origin: &Origin,
     create: Create,
     append: Append,
-    body: Lingering<B>,
+    body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,

@@ -1,6 +1,5 @@
 //! The tus 1.0 door: a request's head becomes typed headers, a use case of the engine, and an answer.
 
-mod body;
 mod create;
 mod download;
 mod head;
@@ -23,7 +22,6 @@ use tower::Service;
 
 pub use self::respond::{BoxError, ResponseBody};
 
-use self::body::Lingering;
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::base_path::{BasePath, Target};
@@ -105,7 +103,6 @@ impl Door {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
-        let body = Lingering::new(body, &head.headers);
         let method = method::effective(&head.method, &head.headers);
         let result = match method {
             Some(method) => self.dispatch(method, &head, body).await,
@@ -130,7 +127,7 @@ impl Door {
         &self,
         method: TusMethod,
         head: &Parts,
-        body: Lingering<B>,
+        body: B,
     ) -> Result<Response<ResponseBody>, Reject>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,

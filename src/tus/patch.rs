@@ -6,7 +6,6 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 
 use super::Door;
-use super::body::Lingering;
 use super::respond::{self, ResponseBody};
 use crate::engine::Append;
 use crate::error::Reject;
@@ -19,7 +18,7 @@ pub(super) async fn answer<B>(
     door: &Door,
     id: &UploadId,
     head: &Parts,
-    body: Lingering<B>,
+    body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,

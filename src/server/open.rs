@@ -1,0 +1,114 @@
+//! From a configuration to an engine with a door: the data directory, the stores, recovery.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use super::StartError;
+use super::process::raise_file_limit;
+use crate::blob::disk::{DiskBlobs, DiskOptions};
+use crate::config::Config;
+use crate::engine::{DataDir, Engine, NO_LIMIT, Options};
+use crate::lock::memory::MemoryLocker;
+use crate::security::cors::Cors;
+use crate::state::sled::SledState;
+use crate::tus::{App, Settings};
+
+/// An engine, the directory it works in, and the door to it.
+pub(super) struct Open {
+    pub(super) engine: Engine,
+    pub(super) dir: DataDir,
+    pub(super) app: App,
+}
+
+/// The data directory's state store.
+const STATE: &str = "state";
+
+/// Opens everything below `--upload-dir`, and mends what a crash left.
+pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
+    let stores = {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || stores(&config))
+    };
+    let (dir, blobs, opened) = stores
+        .await
+        .map_err(|error| StartError::System(io::Error::other(error)))??;
+    let options = options(config, dir.power_cuts());
+    let rebuild = opened.rebuilt_from.is_some();
+    let locks = Arc::new(MemoryLocker::default());
+    let (engine, found) = Engine::open(
+        options,
+        Arc::new(blobs),
+        Arc::new(opened.state),
+        locks,
+        rebuild,
+    )
+    .await
+    .map_err(|reject| StartError::Storage(reject.to_string()))?;
+    info!(
+        upload_dir = %config.upload_dir.display(),
+        open = found.open,
+        waiting = found.waiting,
+        assembling = found.assembling,
+        rebuilt = found.rebuilt,
+        "uploads recovered"
+    );
+    let app = App::new(engine.clone(), settings(config)?);
+    Ok(Open { engine, dir, app })
+}
+
+fn stores(config: &Config) -> Result<(DataDir, DiskBlobs, crate::state::sled::Opened), StartError> {
+    let storage = |error: &dyn std::fmt::Display| StartError::Storage(error.to_string());
+    let dir = DataDir::open(&config.upload_dir).map_err(|error| storage(&error))?;
+    // Connections have one half of the files; of the other, some are for reading, the state store and the log.
+    let files = raise_file_limit().map_or(usize::MAX, |files| {
+        usize::try_from(files / 4).unwrap_or(usize::MAX)
+    });
+    let disk = DiskOptions {
+        dir_mode: config.dir_perms,
+        file_mode: config.file_perms,
+        max_open_files: files.clamp(16, 1 << 20),
+    };
+    let blobs = DiskBlobs::open(&config.upload_dir, &disk).map_err(|error| storage(&error))?;
+    let opened =
+        SledState::open(&config.upload_dir.join(STATE)).map_err(|error| storage(&error))?;
+    Ok((dir, blobs, opened))
+}
+
+fn options(config: &Config, power_cuts: u32) -> Options {
+    let some = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+    Options {
+        durability: config.durability,
+        max_size: if config.max_size == 0 {
+            NO_LIMIT
+        } else {
+            config.max_size.min(NO_LIMIT)
+        },
+        expire_after: some(config.expire_after),
+        expire_completed: some(config.expire_completed),
+        assemble: config.assemble,
+        keep_partials: config.keep_partials,
+        network_timeout: some(config.network_timeout),
+        power_cuts,
+    }
+}
+
+fn settings(config: &Config) -> Result<Settings, StartError> {
+    let cors = if config.disable_cors {
+        None
+    } else {
+        Some(Cors::new(&config.cors()).map_err(|error| StartError::Storage(error.to_string()))?)
+    };
+    Ok(Settings {
+        base_path: config.base_path.clone(),
+        public_url: config.public_url.clone(),
+        behind_proxy: config.behind_proxy,
+        tls: false,
+        cors,
+        download: !config.disable_download,
+        termination: !config.disable_termination,
+        concatenation: !config.disable_concatenation,
+    })
+}
