@@ -1,0 +1,129 @@
+//! `tus-load`: puts a load on any tus 1.0 server on this machine, and tells what it cost.
+//!
+//! In reading order: [`target`] (loopback only) → [`http`] (raw sockets) → [`tus`] (requests) → [`scenario`] (loads) →
+//! [`report`] (figures, from [`proc`]). Bodies are cut from one buffer, [`pattern`], so the load is cheap and every stored
+//! byte can be checked.
+
+mod failure;
+mod http;
+mod pattern;
+mod proc;
+mod report;
+mod scenario;
+mod target;
+mod tus;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use failure::Failure;
+use http::Connection;
+use pattern::Pattern;
+use report::Meter;
+use scenario::{Done, MIB, Scenario};
+use target::Target;
+
+/// Loads a tus server on 127.0.0.1 and prints figures as name=value lines
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Creation URL of the server; only <http://127.0.0.1:PORT/PATH>
+    #[arg(long)]
+    url: String,
+    /// Process id of the server: adds its processor time, memory and writes
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Download what was stored and compare every byte; resume some of the uploads left open
+    #[arg(long)]
+    verify: bool,
+    /// Seconds after which the run is given up
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    limit: u64,
+    /// Milliseconds between the end of the load and the look at the server: what it still does then counts
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=30_000))]
+    settle: u64,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let limit = Duration::from_secs(cli.limit);
+    thread::spawn(move || {
+        thread::sleep(limit);
+        eprintln!("tus-load: given up after {limit:?}");
+        std::process::exit(3);
+    });
+    match run(&cli) {
+        Ok(figures) => {
+            print!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("tus-load: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<String, Failure> {
+    let target = Target::parse(&cli.url)?;
+    let pattern = Pattern::new();
+    raise_file_limit();
+    // What a server sets up with its first upload is not what an upload costs.
+    check(
+        &scenario::one(&target, &pattern, MIB, MIB)?,
+        &target,
+        &pattern,
+        false,
+    )?;
+    thread::sleep(Duration::from_millis(200));
+
+    let meter = Meter::start(cli.pid)?;
+    let mut done = cli.scenario.run(&target, &pattern)?;
+    thread::sleep(Duration::from_millis(cli.settle));
+    let figures = meter.stop(&done)?;
+
+    done.held.clear();
+    check(&done, &target, &pattern, cli.verify)?;
+    Ok(figures)
+}
+
+/// Asks the server for every offset, and under `verify` for the bytes: an offset alone proves little.
+fn check(done: &Done, target: &Target, pattern: &Pattern, verify: bool) -> Result<(), Failure> {
+    const RESUMED: usize = 8;
+    let mut via = Connection::open(target.address)?;
+    for upload in &done.uploads {
+        upload.settle(&mut via, Duration::from_secs(5))?;
+    }
+    if !verify {
+        return Ok(());
+    }
+    let (whole, open): (Vec<_>, Vec<_>) = done
+        .uploads
+        .iter()
+        .cloned()
+        .partition(|upload| upload.offset == upload.length);
+    for mut upload in open.into_iter().take(RESUMED) {
+        upload.append(&mut via, pattern, upload.length - upload.offset)?;
+        upload.compare(&mut via, pattern)?;
+    }
+    whole
+        .iter()
+        .try_for_each(|upload| upload.compare(&mut via, pattern))
+}
+
+/// A connection is a descriptor, and soft limits are often 1024. Where raising fails, connecting will say so.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}
