@@ -1,11 +1,9 @@
 //! Checksums, in the head and in a trailer: a mismatch, or a cut, keeps nothing, and a retry works.
 
-mod support;
-
+use crate::support::{Server, bytes, start, until};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use highwater::protocol::checksum::{Algorithm, Digest};
-use support::{Server, bytes, start, until};
 
 fn sum(algorithm: Algorithm, data: &[u8]) -> String {
     let mut digest = Digest::new(algorithm);
@@ -176,8 +174,8 @@ async fn cut(server: &Server, path: &str, offset: u64, head: &str) {
     let file = server
         .data()
         .join("files")
-        .join(&support::id(path)[..2])
-        .join(support::id(path));
+        .join(&crate::support::id(path)[..2])
+        .join(crate::support::id(path));
     until("the bytes are on the disk", || async {
         std::fs::metadata(&file).is_ok_and(|file| file.len() > offset)
     })
@@ -208,8 +206,8 @@ async fn invariant_3_a_cut_body_under_a_checksum_keeps_nothing() {
             let file = server
                 .data()
                 .join("files")
-                .join(&support::id(&path)[..2])
-                .join(support::id(&path));
+                .join(&crate::support::id(&path)[..2])
+                .join(crate::support::id(&path));
             std::fs::metadata(&file).is_ok_and(|file| file.len() == 100)
         })
         .await;

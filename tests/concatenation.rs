@@ -1,11 +1,9 @@
 //! Concatenation: parts by every kind of reference, finished or not, joined without a copy, assembled in the background.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::{Server, bytes, id, start, start_with, until};
+use crate::support::{Server, bytes, id, start, start_with, until};
 
 fn file(server: &Server, path: &str) -> PathBuf {
     server

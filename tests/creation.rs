@@ -1,9 +1,7 @@
 //! Creation: lengths, metadata, Location, the first bytes with it; deferred lengths; zero bytes.
 
-mod support;
-
+use crate::support::{bytes, id, start, start_with};
 use highwater::upload::UploadId;
-use support::{bytes, id, start, start_with};
 
 const STREAM: &str = "application/offset+octet-stream";
 

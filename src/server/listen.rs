@@ -21,7 +21,7 @@ const BACKLOG: u32 = 4096;
 /// How long accepting rests when no file is left; the connections wait in the backlog.
 const REST: Duration = Duration::from_millis(100);
 /// The least time between two warnings of one kind.
-const WARN_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// A listening socket that belongs to no runtime yet.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ async fn unix(path: &Path) -> io::Result<Bound> {
         }
         Ok(_) => match UnixStream::connect(path).await {
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?
+                std::fs::remove_file(path)?;
             }
             Err(other) => return Err(other),
             Ok(_) => {

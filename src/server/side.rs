@@ -71,14 +71,14 @@ impl<A: App> Side<A> {
             Bound::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
                 accept_all(listener, limit, &self.stop, |s, permit| {
-                    self.open(s, permit, &opening)
+                    self.open(s, permit, &opening);
                 })
                 .await;
             }
             Bound::Unix(listener, file) => {
                 let listener = (file, UnixListener::from_std(listener)?);
                 accept_all(listener, limit, &self.stop, |s, permit| {
-                    self.open(s, permit, &opening)
+                    self.open(s, permit, &opening);
                 })
                 .await;
             }
@@ -123,7 +123,7 @@ impl<A: App> Side<A> {
                 Ok(io) => {
                     self.connections
                         .serve(Prefixed { prefix, io }, first, self.stack)
-                        .await
+                        .await;
                 }
                 Err(error) => debug!(%error, "connection lost on its way to the workers"),
             }

@@ -58,7 +58,7 @@ where
                     concat: raw.into(),
                 })
                 .await?;
-            return Ok(created(door, &origin, &view, view.offset));
+            return Ok(created(door, &origin, &view));
         }
         Some(ConcatHeader {
             value: UploadConcat::Partial,
@@ -78,7 +78,7 @@ where
     };
     if !has_body {
         let view = door.engine.create(create).await?;
-        return Ok(created(door, &origin, &view, view.offset));
+        return Ok(created(door, &origin, &view));
     }
     if !media::is_offset_stream(headers) {
         return Err(Reject::MediaType);
@@ -123,9 +123,12 @@ where
     let view = door.engine.create(create).await?;
     match door.engine.append(&view.id, append, body).await {
         Ok(appended) => {
-            let mut response = created(door, origin, &view, appended.offset);
-            respond::set_expires(&mut response, appended.expires);
-            Ok(response)
+            let view = View {
+                offset: appended.offset,
+                expires: appended.expires,
+                ..view
+            };
+            Ok(created(door, origin, &view))
         }
         Err(reject) if reject.offset().is_some() => {
             let mut response = respond::problem(&reject, false);
@@ -139,12 +142,12 @@ where
     }
 }
 
-fn created(door: &Door, origin: &Origin, view: &View, offset: u64) -> Response<ResponseBody> {
+fn created(door: &Door, origin: &Origin, view: &View) -> Response<ResponseBody> {
     let mut response = respond::empty(StatusCode::CREATED);
     respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
     // Also where no byte was sent: tus-js-client with a deferred length looks for it.
     if view.kind != Kind::Final || view.is_complete() {
-        respond::set(&mut response, offset::NAME, offset.into());
+        respond::set(&mut response, offset::NAME, view.offset.into());
     }
     respond::set_expires(&mut response, view.expires);
     response

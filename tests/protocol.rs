@@ -1,8 +1,6 @@
 //! tus 1.0 core: OPTIONS, HEAD, PATCH, the version, the method override.
 
-mod support;
-
-use support::{bytes, start, start_with};
+use crate::support::{bytes, start, start_with};
 
 const STREAM: &str = "application/offset+octet-stream";
 
