@@ -3,5 +3,8 @@
 mod checksum;
 mod concatenation;
 mod creation;
+mod download;
+mod lifetime;
 mod protocol;
 mod support;
+mod web;
