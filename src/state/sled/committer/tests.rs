@@ -26,6 +26,9 @@ impl Ground for Stand {
     fn apply(&mut self, _: &[Change]) -> Result<(), Fault> {
         self.step("apply")
     }
+    fn settle(&mut self) -> Result<(), Fault> {
+        self.step("settle")
+    }
     fn flush(&mut self) -> Result<(), Fault> {
         self.gate.recv().ok();
         self.step("flush")
@@ -82,12 +85,15 @@ async fn the_strongest_promise_of_a_group_is_kept_for_who_asked() {
     let (committer, steps, gate) = start(None);
     drop(gate);
     committer.commit(one(), Promise::Flushed).await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush"]);
+    assert_eq!(seen(&steps), ["apply", "settle", "flush"]);
     committer.commit(one(), Promise::Synced).await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush", "sync"]);
+    assert_eq!(seen(&steps), ["apply", "settle", "flush", "sync"]);
     committer.commit(one(), Promise::Queued).await.unwrap();
     committer.close().await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush", "sync", "release"]);
+    assert_eq!(
+        seen(&steps),
+        ["apply", "settle", "flush", "sync", "release"]
+    );
 }
 
 #[tokio::test]
@@ -97,6 +103,7 @@ async fn queued_changes_do_not_linger() {
     let start = Instant::now();
     committer.commit(one(), Promise::Queued).await.unwrap();
     assert_eq!(steps.recv(), Ok("apply"));
+    assert_eq!(steps.recv(), Ok("settle"));
     assert_eq!(steps.recv(), Ok("flush"));
     assert!(start.elapsed() >= LINGER);
     // A stream of them does not put the flush off either.
@@ -110,7 +117,7 @@ async fn queued_changes_do_not_linger() {
 
 #[tokio::test]
 async fn after_a_failure_nothing_is_promised() {
-    for at in ["apply", "flush", "sync"] {
+    for at in ["apply", "settle", "flush", "sync"] {
         for panics in [false, true] {
             let (committer, steps, gate) = start(Some((at, panics)));
             drop(gate);
@@ -166,6 +173,9 @@ fn a_refused_commit_harms_nobody_else() {
             let refused = changes.is_empty();
             let why = || Err(Fault::Refused(StateError::Conflict));
             if refused { why() } else { Ok(()) }
+        }
+        fn settle(&mut self) -> Result<(), Fault> {
+            Ok(())
         }
         fn flush(&mut self) -> Result<(), Fault> {
             Ok(())
