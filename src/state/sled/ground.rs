@@ -5,6 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use sled::{Batch, Db};
 use tracing::warn;
 
@@ -19,6 +21,10 @@ const RELEASE: Duration = Duration::from_secs(10);
 /// Bytes that are staged at most before they are written.
 const STAGED: usize = 4 << 20;
 
+/// Bytes past the database's end that are kept for it, so that uploads that fill the disk do not take the space in which
+/// their offsets are to be written: sled never recovers from a write that failed.
+const RESERVE: u64 = 8 << 20;
+
 /// An open database; its thread is the only one that writes to it.
 pub(super) struct SledGround {
     db: Db,
@@ -31,19 +37,48 @@ pub(super) struct SledGround {
     staged: Writes,
     /// Bytes in it.
     size: usize,
+    /// The database's length when space was last reserved; `None`: this file system reserves none.
+    reserved_at: Option<u64>,
 }
 
 impl SledGround {
     /// Takes over `db`, which lies in `dir`; `stamp` is above that of every run before.
     pub(super) fn new(db: Db, dir: &Path, stamp: u64) -> std::io::Result<Self> {
-        let file = File::open(dir.join("db"))?;
-        Ok(Self {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(dir.join("db"))?;
+        let mut ground = Self {
             db,
             file,
             stamp,
             staged: Writes::new(),
             size: 0,
-        })
+            reserved_at: Some(0),
+        };
+        ground.reserve(true);
+        Ok(ground)
+    }
+
+    /// Sees that there is space for the database to grow.
+    fn reserve(&mut self, now: bool) {
+        let (Some(before), Ok(file)) = (self.reserved_at, self.file.metadata()) else {
+            return;
+        };
+        // sled cuts off what it needs no more, and the reserve with it.
+        if !now && (before..before + RESERVE / 2).contains(&file.len()) {
+            return;
+        }
+        let flags = FallocateFlags::KEEP_SIZE;
+        self.reserved_at = match fallocate(&self.file, flags, file.len(), RESERVE) {
+            Ok(()) => Some(file.len()),
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                warn!("no space to reserve for the state database");
+                // Tried again as it grows; half of the last reserve is left.
+                Some(file.len())
+            }
+            Err(_) => None,
+        };
     }
 
     /// The change of one record that has neither details nor marks to change: one key, swapped.
@@ -109,6 +144,7 @@ impl Ground for SledGround {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
+        self.reserve(false);
         match self.db.flush() {
             Ok(_) => Ok(()),
             Err(error) => Err(Fault::Broken(error.to_string())),

@@ -166,3 +166,24 @@ async fn details_never_become_files_of_their_own() {
     let blobs = dir.path().join("state").join("blobs");
     assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn the_database_keeps_space_to_grow() {
+    use std::os::unix::fs::MetadataExt;
+    let (dir, state) = fresh();
+    let file = dir.path().join("state").join("db");
+    let spare = || {
+        let file = std::fs::metadata(&file).unwrap();
+        (file.blocks() * 512).saturating_sub(file.len())
+    };
+    if spare() == 0 {
+        return; // A file system that reserves nothing.
+    }
+    for n in 0..200 {
+        let mut born = change(&format!("a{n}"), None, Some(at(0)));
+        born.details = vec![(Detail::Parts, Some(long(100_000)))];
+        state.commit(vec![born], Promise::Flushed).await.unwrap();
+        assert!(spare() >= 3 << 20, "{}", spare());
+    }
+    assert!(std::fs::metadata(&file).unwrap().len() > 16 << 20);
+}
