@@ -2,7 +2,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::super::contract::{self, at, change, id, long, put};
+use super::super::contract::{self, at, change, id, long, put, reopen};
 use super::*;
 
 fn open(dir: &Path) -> SledState {
@@ -33,15 +33,15 @@ contract::suite!(holds);
 async fn what_is_written_is_there_after_each_start() {
     let (dir, mut state) = fresh();
     let dir = dir.path().join("state");
-    contract::write_everything(&state).await;
-    contract::everything_is_there(&state).await;
+    reopen::write_everything(&state).await;
+    reopen::everything_is_there(&state).await;
     state.close().await.unwrap();
     state = open(&dir);
-    contract::everything_is_there(&state).await;
-    contract::take_half_away(&state).await;
-    contract::half_is_gone(&state).await;
+    reopen::everything_is_there(&state).await;
+    reopen::take_half_away(&state).await;
+    reopen::half_is_gone(&state).await;
     state.close().await.unwrap();
-    contract::half_is_gone(&open(&dir)).await;
+    reopen::half_is_gone(&open(&dir)).await;
 }
 
 #[tokio::test]

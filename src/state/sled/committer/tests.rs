@@ -64,7 +64,7 @@ async fn who_comes_during_a_commit_shares_the_next() {
     let first = committer.commit(one(), Promise::Flushed);
     let rest = (0..30).map(|_| committer.commit(one(), Promise::Flushed));
     let later = async {
-        while steps.recv().unwrap() != "apply" {}
+        while steps.recv().unwrap() != "settle" {}
         let opened = async {
             tokio::task::yield_now().await;
             drop(gate.take());
@@ -145,18 +145,16 @@ async fn a_flushed_commit_does_not_wait_for_the_sync() {
     let (committer, steps, gate) = start(Some(("sync", false)));
     let gate = gate.unwrap();
     let queued = |promise| committer.commit(one(), promise);
-    // All three are queued before the first flush ends, so the last two are one group.
-    let open = async {
-        tokio::task::yield_now().await;
-        gate.send(()).unwrap();
-        gate.send(()).unwrap();
+    let later = async {
+        while steps.recv().unwrap() != "settle" {}
+        // The first commit's flush waits, so these two are one group.
+        let open = async {
+            gate.send(()).unwrap();
+            gate.send(()).unwrap();
+        };
+        tokio::join!(queued(Promise::Flushed), queued(Promise::Synced), open)
     };
-    let (first, flushed, synced, ()) = tokio::join!(
-        queued(Promise::Flushed),
-        queued(Promise::Flushed),
-        queued(Promise::Synced),
-        open
-    );
+    let (first, (flushed, synced, ())) = tokio::join!(queued(Promise::Flushed), later);
     first.unwrap();
     flushed.unwrap();
     assert!(synced.is_err());
