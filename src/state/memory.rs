@@ -153,7 +153,7 @@ impl StateStore for MemoryState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract;
+    use super::super::contract::{self, reopen};
     use super::*;
 
     macro_rules! holds {
@@ -170,9 +170,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_is_there() {
         let store = MemoryState::new();
-        contract::write_everything(&store).await;
-        contract::everything_is_there(&store).await;
-        contract::take_half_away(&store).await;
-        contract::half_is_gone(&store).await;
+        reopen::write_everything(&store).await;
+        reopen::everything_is_there(&store).await;
+        reopen::take_half_away(&store).await;
+        reopen::half_is_gone(&store).await;
     }
 }

@@ -8,9 +8,11 @@ mod committer;
 mod ground;
 mod keys;
 mod open;
+mod staged;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -24,6 +26,9 @@ use crate::upload::{Record, UploadId};
 
 /// How often a detail is read again that was changed meanwhile.
 const REREADS: usize = 100;
+
+/// Keys and what becomes of them; `None`: they go.
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Records in a sled database. [`SledState::open`] opens it.
 ///
@@ -123,9 +128,10 @@ fn marked(tree: &Tree, mark: Mark) -> Result<Vec<UploadId>, StateError> {
     let mut found = Vec::new();
     for key in tree.scan_prefix(keys::marked(mark)).keys() {
         let key = key.map_err(|error| StateError::Store(error.to_string()))?;
-        match keys::marked_id(mark, &key) {
-            Some(id) => found.push(id),
-            None => error!(?mark, "a mark is damaged and left out"),
+        if let Some(id) = keys::marked_id(mark, &key) {
+            found.push(id);
+        } else {
+            error!(?mark, "a mark is damaged and left out");
         }
     }
     Ok(found)

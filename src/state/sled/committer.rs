@@ -20,8 +20,10 @@ const GROUP: usize = 512;
 
 /// What the thread stands on: the database, or a test's stand-in.
 pub(super) trait Ground: Send + 'static {
-    /// Applies all changes or none.
+    /// Applies all changes or none, over those of the commits before; they may be written only at [`Ground::settle`].
     fn apply(&mut self, changes: &[Change]) -> Result<(), Fault>;
+    /// Writes what was applied.
+    fn settle(&mut self) -> Result<(), Fault>;
     /// Makes what was applied survive `kill -9`.
     fn flush(&mut self) -> Result<(), Fault>;
     /// Makes what was flushed survive a power cut.
@@ -203,6 +205,7 @@ impl<G: Ground> Work<G> {
             };
             self.apply(commit, &mut waiting);
         }
+        self.attempt("committing", G::settle).ok();
         let Waiting { flushed, synced } = waiting;
         let lingers = self
             .unflushed

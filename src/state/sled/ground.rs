@@ -1,21 +1,29 @@
 //! The tree under the commit thread: compares, writes all or nothing, flushes and syncs.
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sled::{Batch, Db, IVec, Tree};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use sled::{Batch, Db};
 use tracing::warn;
 
-use super::super::{Change, StateError};
+use super::super::Change;
 use super::committer::{Fault, Ground};
-use super::{keys, read_error};
-use crate::upload::{Record, UploadId};
+use super::staged::{Staged, compare, encode, refused};
+use super::{Writes, keys};
+use crate::upload::Record;
 
 /// How long the files may take to become free once the database is closed.
 const RELEASE: Duration = Duration::from_secs(10);
+/// Bytes that are staged at most before they are written.
+const STAGED: usize = 4 << 20;
+
+/// Bytes past the database's end that are kept for it, so that uploads that fill the disk do not take the space in which
+/// their offsets are to be written: sled never recovers from a write that failed.
+const RESERVE: u64 = 8 << 20;
 
 /// An open database; its thread is the only one that writes to it.
 pub(super) struct SledGround {
@@ -24,13 +32,53 @@ pub(super) struct SledGround {
     file: File,
     /// Differs from write to write, and from run to run.
     stamp: u64,
+    /// What this group of commits has changed and not written yet. A `Batch` costs sled a write to the file of its own,
+    /// so there is one a group.
+    staged: Writes,
+    /// Bytes in it.
+    size: usize,
+    /// The database's length when space was last reserved; `None`: this file system reserves none.
+    reserved_at: Option<u64>,
 }
 
 impl SledGround {
     /// Takes over `db`, which lies in `dir`; `stamp` is above that of every run before.
     pub(super) fn new(db: Db, dir: &Path, stamp: u64) -> std::io::Result<Self> {
-        let file = File::open(dir.join("db"))?;
-        Ok(Self { db, file, stamp })
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(dir.join("db"))?;
+        let mut ground = Self {
+            db,
+            file,
+            stamp,
+            staged: Writes::new(),
+            size: 0,
+            reserved_at: Some(0),
+        };
+        ground.reserve(true);
+        Ok(ground)
+    }
+
+    /// Sees that there is space for the database to grow.
+    fn reserve(&mut self, now: bool) {
+        let (Some(before), Ok(file)) = (self.reserved_at, self.file.metadata()) else {
+            return;
+        };
+        // sled cuts off what it needs no more, and the reserve with it.
+        if !now && (before..before + RESERVE / 2).contains(&file.len()) {
+            return;
+        }
+        let flags = FallocateFlags::KEEP_SIZE;
+        self.reserved_at = match fallocate(&self.file, flags, file.len(), RESERVE) {
+            Ok(()) => Some(file.len()),
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                warn!("no space to reserve for the state database");
+                // Tried again as it grows; half of the last reserve is left.
+                Some(file.len())
+            }
+            Err(_) => None,
+        };
     }
 
     /// The change of one record that has neither details nor marks to change: one key, swapped.
@@ -59,27 +107,44 @@ impl Ground for SledGround {
             && let Some(record) = &change.record
             && change.details.is_empty()
             && change.marks.is_empty()
+            && self.staged.is_empty()
         {
             return self.swap(change, record);
         }
         self.stamp += 1;
-        let mut staged = Staged {
-            tree: &self.db,
-            stamp: self.stamp,
-            writes: BTreeMap::new(),
-        };
+        let mut commit = Staged::over(&self.db, &self.staged, self.stamp);
         for change in changes {
-            staged.add(change)?;
+            commit.add(change)?;
         }
-        if staged.writes.is_empty() {
+        for (key, value) in commit.writes {
+            self.size += key.len() + value.as_ref().map_or(0, Vec::len);
+            self.staged.insert(key, value);
+        }
+        if self.size > STAGED {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Fault> {
+        if self.staged.is_empty() {
             return Ok(());
         }
+        let mut batch = Batch::default();
+        for (key, value) in std::mem::take(&mut self.staged) {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.size = 0;
         self.db
-            .apply_batch(staged.batch())
+            .apply_batch(batch)
             .map_err(|error| Fault::Broken(error.to_string()))
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
+        self.reserve(false);
         match self.db.flush() {
             Ok(_) => Ok(()),
             Err(error) => Err(Fault::Broken(error.to_string())),
@@ -104,100 +169,5 @@ impl Ground for SledGround {
             }
             thread::sleep(Duration::from_millis(1));
         }
-    }
-}
-
-fn encode(record: &Record) -> Result<Vec<u8>, Fault> {
-    keys::encode(record).map_err(|error| Fault::Refused(StateError::Store(error.to_string())))
-}
-
-fn refused(id: &UploadId, error: sled::Error) -> Fault {
-    Fault::Refused(read_error(id, error))
-}
-
-/// Whether the record is what `change` expects. A damaged one is like none to a change that clears what is left of it, so
-/// that it can be made anew.
-fn compare(change: &Change, current: Option<&[u8]>) -> Result<(), Fault> {
-    let is_met = match (current.map(keys::decode), &change.expect) {
-        (Some(None), None) if change.record.is_none() => true,
-        (Some(None), _) => {
-            return Err(Fault::Refused(StateError::Damaged(change.id.clone())));
-        }
-        (None, expected) => expected.is_none(),
-        (Some(current), expected) => current == *expected,
-    };
-    if is_met {
-        Ok(())
-    } else {
-        Err(Fault::Refused(StateError::Conflict))
-    }
-}
-
-/// A commit as it grows: what it will write, over what the tree holds.
-struct Staged<'a> {
-    tree: &'a Tree,
-    stamp: u64,
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-}
-
-impl Staged<'_> {
-    fn add(&mut self, change: &Change) -> Result<(), Fault> {
-        let id = &change.id;
-        let key = keys::record(id);
-        match self.writes.get(&key) {
-            Some(staged) => compare(change, staged.as_deref())?,
-            None => {
-                let current = self.tree.get(&key).map_err(|error| refused(id, error))?;
-                compare(change, current.as_deref())?;
-            }
-        }
-        let Some(record) = &change.record else {
-            self.writes.insert(key, None);
-            for mark in keys::MARKS {
-                self.writes.insert(keys::mark(mark, id), None);
-            }
-            return self.clear(id, &keys::details(id));
-        };
-        self.writes.insert(key, Some(encode(record)?));
-        for (mark, set) in &change.marks {
-            let value = set.then(Vec::new);
-            self.writes.insert(keys::mark(*mark, id), value);
-        }
-        for (detail, value) in &change.details {
-            let prefix = keys::detail(id, *detail);
-            self.clear(id, &prefix)?;
-            let Some(value) = value else { continue };
-            let pieces = keys::cut(&prefix, self.stamp, value).ok_or_else(|| {
-                let why = format!("{} bytes are too many for a detail", value.len());
-                Fault::Refused(StateError::Store(why))
-            })?;
-            let pieces = pieces.into_iter().map(|(key, piece)| (key, Some(piece)));
-            self.writes.extend(pieces);
-        }
-        Ok(())
-    }
-
-    /// Removes all keys with a prefix, those staged before too.
-    fn clear(&mut self, id: &UploadId, prefix: &[u8]) -> Result<(), Fault> {
-        let staged = self.writes.range_mut(prefix.to_vec()..);
-        for (_, value) in staged.take_while(|(key, _)| key.starts_with(prefix)) {
-            *value = None;
-        }
-        for key in self.tree.scan_prefix(prefix).keys() {
-            let key: IVec = key.map_err(|error| refused(id, error))?;
-            self.writes.insert(key.to_vec(), None);
-        }
-        Ok(())
-    }
-
-    fn batch(self) -> Batch {
-        let mut batch = Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
     }
 }

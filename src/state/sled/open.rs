@@ -160,7 +160,7 @@ fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| now.as_secs());
-    let free = (seconds..)
+    let free = (seconds..seconds.saturating_add(1000))
         .map(|seconds| {
             let mut name = dir.file_name().unwrap_or_default().to_owned();
             name.push(format!(".damaged-{seconds}"));

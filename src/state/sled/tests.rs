@@ -2,7 +2,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::super::contract::{self, at, change, id, long, put};
+use super::super::contract::{self, at, change, id, long, put, reopen};
 use super::*;
 
 fn open(dir: &Path) -> SledState {
@@ -33,15 +33,15 @@ contract::suite!(holds);
 async fn what_is_written_is_there_after_each_start() {
     let (dir, mut state) = fresh();
     let dir = dir.path().join("state");
-    contract::write_everything(&state).await;
-    contract::everything_is_there(&state).await;
+    reopen::write_everything(&state).await;
+    reopen::everything_is_there(&state).await;
     state.close().await.unwrap();
     state = open(&dir);
-    contract::everything_is_there(&state).await;
-    contract::take_half_away(&state).await;
-    contract::half_is_gone(&state).await;
+    reopen::everything_is_there(&state).await;
+    reopen::take_half_away(&state).await;
+    reopen::half_is_gone(&state).await;
     state.close().await.unwrap();
-    contract::half_is_gone(&open(&dir)).await;
+    reopen::half_is_gone(&open(&dir)).await;
 }
 
 #[tokio::test]
@@ -165,4 +165,25 @@ async fn details_never_become_files_of_their_own() {
     }
     let blobs = dir.path().join("state").join("blobs");
     assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_database_keeps_space_to_grow() {
+    use std::os::unix::fs::MetadataExt;
+    let (dir, state) = fresh();
+    let file = dir.path().join("state").join("db");
+    let spare = || {
+        let file = std::fs::metadata(&file).unwrap();
+        (file.blocks() * 512).saturating_sub(file.len())
+    };
+    if spare() == 0 {
+        return; // A file system that reserves nothing.
+    }
+    for n in 0..200 {
+        let mut born = change(&format!("a{n}"), None, Some(at(0)));
+        born.details = vec![(Detail::Parts, Some(long(100_000)))];
+        state.commit(vec![born], Promise::Flushed).await.unwrap();
+        assert!(spare() >= 3 << 20, "{}", spare());
+    }
+    assert!(std::fs::metadata(&file).unwrap().len() > 16 << 20);
 }

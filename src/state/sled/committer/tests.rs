@@ -26,6 +26,9 @@ impl Ground for Stand {
     fn apply(&mut self, _: &[Change]) -> Result<(), Fault> {
         self.step("apply")
     }
+    fn settle(&mut self) -> Result<(), Fault> {
+        self.step("settle")
+    }
     fn flush(&mut self) -> Result<(), Fault> {
         self.gate.recv().ok();
         self.step("flush")
@@ -61,7 +64,7 @@ async fn who_comes_during_a_commit_shares_the_next() {
     let first = committer.commit(one(), Promise::Flushed);
     let rest = (0..30).map(|_| committer.commit(one(), Promise::Flushed));
     let later = async {
-        while steps.recv().unwrap() != "apply" {}
+        while steps.recv().unwrap() != "settle" {}
         let opened = async {
             tokio::task::yield_now().await;
             drop(gate.take());
@@ -82,12 +85,15 @@ async fn the_strongest_promise_of_a_group_is_kept_for_who_asked() {
     let (committer, steps, gate) = start(None);
     drop(gate);
     committer.commit(one(), Promise::Flushed).await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush"]);
+    assert_eq!(seen(&steps), ["apply", "settle", "flush"]);
     committer.commit(one(), Promise::Synced).await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush", "sync"]);
+    assert_eq!(seen(&steps), ["apply", "settle", "flush", "sync"]);
     committer.commit(one(), Promise::Queued).await.unwrap();
     committer.close().await.unwrap();
-    assert_eq!(seen(&steps), ["apply", "flush", "sync", "release"]);
+    assert_eq!(
+        seen(&steps),
+        ["apply", "settle", "flush", "sync", "release"]
+    );
 }
 
 #[tokio::test]
@@ -97,6 +103,7 @@ async fn queued_changes_do_not_linger() {
     let start = Instant::now();
     committer.commit(one(), Promise::Queued).await.unwrap();
     assert_eq!(steps.recv(), Ok("apply"));
+    assert_eq!(steps.recv(), Ok("settle"));
     assert_eq!(steps.recv(), Ok("flush"));
     assert!(start.elapsed() >= LINGER);
     // A stream of them does not put the flush off either.
@@ -110,7 +117,7 @@ async fn queued_changes_do_not_linger() {
 
 #[tokio::test]
 async fn after_a_failure_nothing_is_promised() {
-    for at in ["apply", "flush", "sync"] {
+    for at in ["apply", "settle", "flush", "sync"] {
         for panics in [false, true] {
             let (committer, steps, gate) = start(Some((at, panics)));
             drop(gate);
@@ -138,18 +145,16 @@ async fn a_flushed_commit_does_not_wait_for_the_sync() {
     let (committer, steps, gate) = start(Some(("sync", false)));
     let gate = gate.unwrap();
     let queued = |promise| committer.commit(one(), promise);
-    // All three are queued before the first flush ends, so the last two are one group.
-    let open = async {
-        tokio::task::yield_now().await;
-        gate.send(()).unwrap();
-        gate.send(()).unwrap();
+    let later = async {
+        while steps.recv().unwrap() != "settle" {}
+        // The first commit's flush waits, so these two are one group.
+        let open = async {
+            gate.send(()).unwrap();
+            gate.send(()).unwrap();
+        };
+        tokio::join!(queued(Promise::Flushed), queued(Promise::Synced), open)
     };
-    let (first, flushed, synced, ()) = tokio::join!(
-        queued(Promise::Flushed),
-        queued(Promise::Flushed),
-        queued(Promise::Synced),
-        open
-    );
+    let (first, (flushed, synced, ())) = tokio::join!(queued(Promise::Flushed), later);
     first.unwrap();
     flushed.unwrap();
     assert!(synced.is_err());
@@ -166,6 +171,9 @@ fn a_refused_commit_harms_nobody_else() {
             let refused = changes.is_empty();
             let why = || Err(Fault::Refused(StateError::Conflict));
             if refused { why() } else { Ok(()) }
+        }
+        fn settle(&mut self) -> Result<(), Fault> {
+            Ok(())
         }
         fn flush(&mut self) -> Result<(), Fault> {
             Ok(())
