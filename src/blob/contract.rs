@@ -9,8 +9,11 @@ use crate::upload::UploadId;
 /// Makes a test of each function here. `$make` gives the store, and what must live as long.
 macro_rules! suite {
     ($make:expr) => {
+        $crate::blob::contract::suite!(flavor = "current_thread"; $make);
+    };
+    (flavor = $flavor:literal; $make:expr) => {
         $crate::blob::contract::suite! {
-            $make;
+            @each $flavor; $make;
             appending_moves_the_position
             appending_cuts_the_tail
             too_few_bytes_are_lost
@@ -33,9 +36,9 @@ macro_rules! suite {
             syncing_needs_the_bytes
         }
     };
-    ($make:expr; $($name:ident)*) => {
+    (@each $flavor:literal; $make:expr; $($name:ident)*) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = $flavor)]
             async fn $name() {
                 let (store, _alive) = $make;
                 $crate::blob::contract::$name(&store).await;

@@ -22,8 +22,9 @@
 //! its file is closed because too many are open, and when the disk is full.
 //!
 //! A writer is its target's only one: opening it anew, cutting the blob or removing it takes the file from the writer before,
-//! whose calls then fail. A segment of a larger file is created with it at position 0 and cannot tell lost bytes from bytes
-//! never written, only a file that ends before them; it is never cut, since others' bytes follow.
+//! whose calls then fail. The larger file of a segment is made by the first append at 0, wherever in it the segment lies; a
+//! hole in it cannot be told from bytes that were written, only an end before them. It is never cut, since others' bytes
+//! follow.
 
 mod access;
 mod calls;
@@ -41,12 +42,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 
 pub use self::lock::{DirLock, LockError, lock_dir};
@@ -59,6 +62,9 @@ use self::writer::DiskWriter;
 use super::ranges::Target;
 use super::{Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Segment};
 use crate::upload::UploadId;
+
+/// So many files of one blob are synced at the same time.
+const SYNCS_AT_ONCE: usize = 16;
 
 /// How a [`DiskBlobs`] uses its directory.
 #[derive(Debug, Clone)]
@@ -115,6 +121,10 @@ impl DiskBlobs {
             shared.names.make_dirs(&tree).map_err(|e| fault(&tree, e))?;
         }
         sync_dir(&shared.open, dir)?;
+        if let Some(parent) = dir.canonicalize().ok().as_deref().and_then(Path::parent) {
+            // The directory may be new. One above that cannot be read was not made here.
+            let _ = sync_dir(&shared.open, parent);
+        }
         Ok(Self {
             shared: Arc::new(shared),
         })
@@ -176,12 +186,31 @@ impl BlobStore for DiskBlobs {
             return Ok(());
         };
         let file = File::Upload(id.clone());
-        self.pooled(move |shared| shared.cut(file, to)).await
+        self.pooled(move |shared| shared.cut(&file, to)).await
     }
 
     async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError> {
-        let (id, blob) = (id.clone(), blob.clone());
-        self.pooled(move |shared| shared.sync(id, blob)).await
+        let mut rest = vec![File::About(id.clone())];
+        let files = match blob {
+            Blob::Own(id) => {
+                rest.push(File::Upload(id.clone()));
+                Vec::new()
+            }
+            Blob::Segments(list) => {
+                rest.push(File::List(id.clone()));
+                let distinct: HashSet<_> = list.iter().map(|segment| &segment.file).collect();
+                distinct.into_iter().cloned().collect()
+            }
+        };
+        // Syncs that run at once share the disk's flushes.
+        let share = files.len().div_ceil(SYNCS_AT_ONCE).max(1);
+        let shares = files.chunks(share).map(|files| {
+            let files = files.to_vec();
+            self.pooled(move |shared| shared.sync_bytes(&files))
+        });
+        try_join_all(shares).await?;
+        self.pooled(move |shared| shared.sync_rest(&rest, &files))
+            .await
     }
 
     async fn about(

@@ -25,6 +25,7 @@ pub struct MemoryBlobs {
     files: Arc<Mutex<Files>>,
 }
 
+/// Bytes that several names may stand for.
 type Shared = Arc<Mutex<Vec<u8>>>;
 
 #[derive(Debug, Default)]

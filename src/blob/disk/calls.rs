@@ -1,6 +1,5 @@
 //! The store's calls that wait for the disk, to be made in the pool.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::names::sync_file;
 use super::sys::fault;
 use super::{Shared, access, tip};
-use crate::blob::ranges::Target;
 use crate::blob::{Blob, BlobError, File, Segment};
 use crate::upload::UploadId;
 
@@ -61,9 +59,9 @@ impl Shared {
         Ok(stored)
     }
 
-    pub(super) fn cut(&self, file: File, to: u64) -> Result<(), BlobError> {
-        let path = self.paths.of(&file);
-        self.open.expel(&Target::whole(file));
+    pub(super) fn cut(&self, file: &File, to: u64) -> Result<(), BlobError> {
+        let path = self.paths.of(file);
+        self.open.expel(file);
         let open = || fs::File::options().write(true).open(&path);
         let file = match self.open.open(open) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -79,25 +77,20 @@ impl Shared {
         }
     }
 
-    pub(super) fn sync(&self, id: UploadId, blob: Blob) -> Result<(), BlobError> {
-        // An upload without bytes may have no file, and nobody needs the sidecar of one that another store created.
-        let mut optional = vec![File::About(id.clone())];
-        let mut needed = HashSet::new();
-        match blob {
-            Blob::Own(id) => optional.push(File::Upload(id)),
-            Blob::Segments(list) => {
-                needed.extend(list.into_iter().map(|segment| segment.file));
-                optional.push(File::List(id));
-            }
+    /// Syncs the files that bytes of `segments` lie in, which must be there.
+    pub(super) fn sync_bytes(&self, files: &[File]) -> Result<(), BlobError> {
+        for file in files {
+            sync_file(&self.open, &self.paths.of(file))?;
         }
-        let mut named = Vec::new();
-        for file in needed {
-            let path = self.paths.of(&file);
-            sync_file(&self.open, &path)?;
-            named.push(path);
-        }
-        for file in optional {
-            let path = self.paths.of(&file);
+        Ok(())
+    }
+
+    /// Syncs what may be missing, since an upload of no bytes needs no file, nor one that was never created a sidecar;
+    /// then the names of it and of `synced`.
+    pub(super) fn sync_rest(&self, rest: &[File], synced: &[File]) -> Result<(), BlobError> {
+        let mut named: Vec<_> = synced.iter().map(|file| self.paths.of(file)).collect();
+        for file in rest {
+            let path = self.paths.of(file);
             match sync_file(&self.open, &path) {
                 Ok(()) => named.push(path),
                 Err(BlobError::Lost) => {}
@@ -130,7 +123,10 @@ impl Shared {
         for file in files {
             let path = self.paths.of(&file);
             remove_if_there(&path)?;
-            self.open.expel(&Target::whole(file));
+            if matches!(file, File::Upload(_)) {
+                // What is written now would go with the file.
+                self.open.expel(&file);
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::tip::Tip;
+use crate::blob::File as Name;
 use crate::blob::ranges::Target;
 
 /// What one writer has of its file, shared with the store, which closes it or takes reserved space back.
@@ -142,11 +143,12 @@ impl OpenFiles {
         slot
     }
 
-    /// Cuts off the writer of `target`, if there is one.
-    pub(super) fn expel(&self, target: &Target) {
-        let before = self.slots().remove(target);
-        if let Some(before) = before {
-            before.retire();
+    /// Cuts off the writers of `file`, and of segments in it.
+    pub(super) fn expel(&self, file: &Name) {
+        let is_of = |target: &Target, _: &mut Arc<Slot>| target.file == *file;
+        let before: Vec<_> = self.slots().extract_if(is_of).collect();
+        for (_, slot) in before {
+            slot.retire();
         }
     }
 
@@ -240,4 +242,51 @@ impl OpenFiles {
 
 fn too_many(e: &io::Error) -> bool {
     matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(open: &OpenFiles, name: &str) -> Arc<Slot> {
+        let target = Target::whole(Name::Upload(name.parse().unwrap()));
+        let tip = Tip::new(&target, 0, None);
+        let slot = open.enter(target, PathBuf::new(), tip);
+        slot.lock().file = Some(open.open_counted(tempfile::tempfile).unwrap());
+        open.touch(&slot, Instant::now());
+        slot
+    }
+
+    #[test]
+    fn when_the_process_has_too_many_files_silent_ones_are_closed() {
+        let open = OpenFiles::new(10);
+        let (first, second) = (enter(&open, "a"), enter(&open, "b"));
+        open.touch(&first, Instant::now() + std::time::Duration::from_secs(1));
+        let busy = enter(&open, "c");
+        let writing = busy.lock();
+        let file = open.open(|| {
+            if open.count() > 2 {
+                return Err(Errno::MFILE.into());
+            }
+            tempfile::tempfile()
+        });
+        file.unwrap();
+        assert!(first.lock().file.is_some() && second.lock().file.is_none());
+        let never: io::Result<()> = open.open(|| Err(Errno::NFILE.into()));
+        assert!(too_many(&never.unwrap_err()));
+        assert!(first.lock().file.is_none() && writing.file.is_some());
+        assert_eq!(open.count(), 1);
+    }
+
+    #[test]
+    fn a_slot_that_was_replaced_does_not_take_the_new_one_along() {
+        let open = OpenFiles::new(10);
+        let (old, new) = (enter(&open, "a"), enter(&open, "a"));
+        assert!(old.lock().retired && old.lock().file.is_none());
+        open.leave(&old);
+        assert!(new.lock().file.is_some());
+        open.expel(&new.target.file);
+        assert!(new.lock().retired);
+        assert_eq!((open.count(), open.slots().len()), (0, 0));
+    }
 }

@@ -14,7 +14,7 @@ use crate::blob::ranges::Target;
 const WINDOW: (u64, u64) = (256 << 10, 64 << 20);
 
 /// A reserved tail below this is left: a file system's own bookkeeping looks the same. No file system has larger blocks.
-const WORTH: u64 = 64 << 10;
+pub(super) const WORTH: u64 = 64 << 10;
 
 /// No file is longer.
 const LONGEST: u64 = i64::MAX as u64;
