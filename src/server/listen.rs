@@ -262,7 +262,7 @@ mod tests {
         let look = async {
             tokio::time::sleep(REST).await;
             assert_eq!(held.borrow().len(), 2);
-            held.borrow_mut().remove(0); // a connection ends
+            drop(held.borrow_mut().remove(0)); // a connection ends
             tokio::time::sleep(REST).await;
             assert_eq!(
                 held.borrow().iter().map(|(s, _)| *s).collect::<Vec<_>>(),
