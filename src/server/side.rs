@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
+use super::accept::accept_all;
 use super::body::{RequestBody, ResponseBody, full};
 use super::conn::{self, Connections};
 use super::first::{self, First, Prefixed};
-use super::listen::{Bound, accept_all};
+use super::listen::Bound;
 use super::stack::{App, Stack};
 
 /// How long health checks under way may take once the server stops.
@@ -71,14 +72,14 @@ impl<A: App> Side<A> {
             Bound::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
                 accept_all(listener, limit, &self.stop, |s, permit| {
-                    self.open(s, permit, &opening)
+                    self.open(s, permit, &opening);
                 })
                 .await;
             }
             Bound::Unix(listener, file) => {
                 let listener = (file, UnixListener::from_std(listener)?);
                 accept_all(listener, limit, &self.stop, |s, permit| {
-                    self.open(s, permit, &opening)
+                    self.open(s, permit, &opening);
                 })
                 .await;
             }
@@ -123,7 +124,7 @@ impl<A: App> Side<A> {
                 Ok(io) => {
                     self.connections
                         .serve(Prefixed { prefix, io }, first, self.stack)
-                        .await
+                        .await;
                 }
                 Err(error) => debug!(%error, "connection lost on its way to the workers"),
             }
