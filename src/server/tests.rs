@@ -35,6 +35,24 @@ struct Hand {
     unblock: mpsc::Sender<()>,
 }
 
+/// Longer than anything here takes; a test that waits for what does not come fails, and does not hang.
+const LONG: Duration = Duration::from_secs(20);
+
+impl Hand {
+    /// Returns once so many more requests wait.
+    async fn waiting(self, requests: usize) -> Self {
+        let wait = move || {
+            (0..requests).for_each(|_| self.waiting.recv_timeout(LONG).unwrap());
+            self
+        };
+        tokio::task::spawn_blocking(wait).await.unwrap()
+    }
+}
+
+async fn ended(running: Running) {
+    tokio::time::timeout(LONG, running.wait()).await.unwrap();
+}
+
 fn probe() -> (Probe, Hand) {
     let (waiting, is_waiting) = mpsc::channel();
     let (unblock, block) = mpsc::channel();

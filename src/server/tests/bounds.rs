@@ -98,10 +98,7 @@ async fn a_client_may_close_its_side_and_wait() {
         .await
         .unwrap();
     socket.shutdown().await.unwrap();
-    tokio::task::spawn_blocking(move || hand.waiting.recv())
-        .await
-        .unwrap()
-        .unwrap();
+    let hand = hand.waiting(1).await;
     hand.go.add_permits(1);
     assert!(to_end(&mut socket).await.ends_with("waited"));
 }
@@ -158,7 +155,7 @@ async fn a_unix_socket_is_as_good() {
         "{second}"
     );
     running.stop();
-    running.wait().await;
+    ended(running).await;
     assert!(!path.exists());
 }
 

@@ -21,11 +21,7 @@ async fn a_stop_lets_running_requests_finish() {
         .unwrap();
     until(&mut idle, "\r\n\r\nx").await;
     let mut fresh = connect(&running).await;
-    let hand = tokio::task::spawn_blocking(move || {
-        (0..2).for_each(|_| hand.waiting.recv().unwrap());
-        hand
-    });
-    let hand = hand.await.unwrap();
+    let hand = hand.waiting(2).await;
     running.stop();
     assert_eq!(
         to_end(&mut idle).await,
@@ -38,7 +34,7 @@ async fn a_stop_lets_running_requests_finish() {
     hand.go.add_permits(2);
     assert!(to_end(&mut waiting).await.ends_with("waited"));
     assert_eq!(text(streaming.await.unwrap().unwrap()).await, "waited");
-    running.wait().await;
+    ended(running).await;
 }
 
 #[tokio::test]
@@ -58,13 +54,9 @@ async fn a_stop_waits_no_longer_than_it_may() {
         h2.send_request(Request::get("http://t/wait").body(full("")).unwrap())
             .await
     });
-    let hand = tokio::task::spawn_blocking(move || {
-        (0..2).for_each(|_| hand.waiting.recv().unwrap());
-        hand
-    });
-    let hand = hand.await.unwrap();
+    let hand = hand.waiting(2).await;
     running.stop();
-    running.wait().await;
+    ended(running).await;
     assert_eq!(hand.go.available_permits(), 0);
     assert_eq!(to_end(&mut waiting).await, "");
     assert!(streaming.await.unwrap().is_err());
