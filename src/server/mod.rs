@@ -1,8 +1,10 @@
 //! The server: sockets, connections, and what is around every request. The only place with hyper's wiring.
 //!
-//! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen` and `side` (who accepts), `first` and `conn` (what a connection
+//! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept` and `side` (who
+//! accepts), `first` and `conn` (what a connection
 //! speaks), `stack` (what is around a request), `shutdown` (the order of the end).
 
+mod accept;
 mod body;
 mod conn;
 mod first;

@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
+use super::accept::accept_all;
 use super::body::{RequestBody, ResponseBody, full};
 use super::conn::{self, Connections};
 use super::first::{self, First, Prefixed};
-use super::listen::{Bound, accept_all};
+use super::listen::Bound;
 use super::stack::{App, Stack};
 
 /// How long health checks under way may take once the server stops.

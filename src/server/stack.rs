@@ -111,7 +111,7 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
     }
 }
 
-fn linger(request: &Request<Incoming>) -> Linger {
+fn linger<B>(request: &Request<B>) -> Linger {
     match request.version() {
         Version::HTTP_2 => Linger::Never,
         _ if request.headers().contains_key(EXPECT) => Linger::OncePolled,
@@ -164,5 +164,20 @@ mod tests {
             );
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_body_that_was_not_asked_for_is_not_waited_for() {
+        let plain = Request::patch("/").body(()).unwrap();
+        let expecting = Request::patch("/")
+            .header(EXPECT, "100-continue")
+            .body(())
+            .unwrap();
+        let http2 = Request::patch("/")
+            .version(Version::HTTP_2)
+            .body(())
+            .unwrap();
+        let lingers = [&plain, &expecting, &http2].map(linger);
+        assert_eq!(lingers, [Linger::Always, Linger::OncePolled, Linger::Never]);
     }
 }
