@@ -11,7 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::body::ResponseBody;
+use bytes::Bytes;
+use ::http::{Request, Response, StatusCode};
+
+use super::body::{RequestBody, ResponseBody, full};
 use super::*;
 
 mod bounds;
@@ -124,7 +127,7 @@ async fn count(mut body: RequestBody) -> usize {
 async fn serve(config: Config) -> (Running, Hand) {
     let (probe, hand) = probe();
     let app = tower::service_fn(move |request| probe.clone().call(request));
-    let running = start_with(config.checked().unwrap(), app).await.unwrap();
+    let running = start_with(config.checked().unwrap(), app, None).await.unwrap();
     (running, hand)
 }
 

@@ -26,7 +26,7 @@ async fn requests_follow_each_other_on_a_connection() {
 #[tokio::test]
 async fn health_is_told_before_anything_else() {
     let config = Config {
-        base_path: "/".into(),
+        base_path: "/".parse().unwrap(),
         ..Config::for_test()
     };
     let (running, _hand) = serve(config).await;
