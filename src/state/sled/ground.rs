@@ -171,3 +171,51 @@ impl Ground for SledGround {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::contract::{at, change, id, long};
+    use super::super::super::{Detail, Mark, StateError};
+    use super::super::{detail, get, marked};
+    use super::*;
+
+    fn with(mut change: Change, detail: Option<Vec<u8>>) -> Change {
+        change.details = vec![(Detail::Parts, detail)];
+        change
+    }
+
+    #[test]
+    fn the_commits_of_a_group_see_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::Config::new().path(dir.path()).flush_every_ms(None);
+        let db = db.open().unwrap();
+        let tree = (*db).clone();
+        let mut ground = SledGround::new(db, dir.path(), 1).unwrap();
+        let mut apply = |change: Change| ground.apply(&[change]);
+
+        let parts = |len| Some(long(len));
+        apply(with(change("a", None, Some(at(0))), parts(10_000))).unwrap();
+        apply(change("a", Some(at(0)), Some(at(1)))).unwrap();
+        apply(with(change("a", Some(at(1)), Some(at(1))), parts(5_000))).unwrap();
+        apply(with(change("b", None, Some(at(0))), parts(10_000))).unwrap();
+        let mut assembling = change("b", Some(at(0)), Some(at(0)));
+        assembling.marks = vec![(Mark::Assembling, true)];
+        apply(assembling).unwrap();
+        apply(change("b", Some(at(0)), None)).unwrap();
+        apply(with(change("c", None, Some(at(0))), parts(10))).unwrap();
+        let conflict = apply(change("a", Some(at(0)), Some(at(9))));
+        assert!(matches!(
+            conflict,
+            Err(Fault::Refused(StateError::Conflict))
+        ));
+        ground.settle().unwrap();
+
+        assert_eq!(get(&tree, &id("a")).unwrap(), Some(at(1)));
+        let kept = detail(&tree, &id("a"), Detail::Parts).unwrap();
+        assert_eq!(kept, parts(5_000));
+        assert_eq!(get(&tree, &id("b")).unwrap(), None);
+        assert_eq!(detail(&tree, &id("b"), Detail::Parts).unwrap(), None);
+        assert_eq!(marked(&tree, Mark::Assembling).unwrap(), []);
+        assert_eq!(get(&tree, &id("c")).unwrap(), Some(at(0)));
+    }
+}
