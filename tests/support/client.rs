@@ -131,7 +131,10 @@ impl Conn {
         {
             let problem: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
             assert_eq!(problem["status"], reply.status);
-            reply.code = problem["code"].as_str().expect("a code").to_owned();
+            problem["code"]
+                .as_str()
+                .expect("a code")
+                .clone_into(&mut reply.code);
         }
         Some(reply)
     }

@@ -174,9 +174,9 @@ fn walk(dir: &Path, found: &mut dyn FnMut(&Path)) {
     for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() {
-            walk(&path, found)
+            walk(&path, found);
         } else {
-            found(&path)
+            found(&path);
         }
     }
 }
