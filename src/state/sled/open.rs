@@ -84,8 +84,8 @@ impl SledState {
     }
 }
 
-/// Makes the directory, sees that nobody uses the database, gives its reserve of space back, and removes what a kill during an earlier start left: a
-/// half-written snapshot that sled would take for the newest one and call corrupt.
+/// Makes the directory, sees that nobody uses the database, gives its reserve of space back, and removes what a kill
+/// during an earlier start left: a half-written snapshot that sled would take for the newest one and call corrupt.
 fn prepare(dir: &Path) -> Result<(), String> {
     let says = |error: io::Error| error.to_string();
     fs::create_dir_all(dir).map_err(says)?;
