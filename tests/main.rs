@@ -6,5 +6,6 @@ mod creation;
 mod download;
 mod lifetime;
 mod protocol;
+mod server_process;
 mod support;
 mod web;

@@ -93,12 +93,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let bound = listen::Bound::new(&config).await?;
     let Open { engine, dir, app } = open::open(&config).await?;
     let storage = shutdown::Storage { engine, dir };
-    start_with(config, bound, app, Some(storage))
+    start_with(&config, bound, app, Some(storage))
 }
 
 /// Starts a server with an application of any kind; the configuration is checked.
 fn start_with<A: App>(
-    config: Config,
+    config: &Config,
     bound: listen::Bound,
     app: A,
     storage: Option<shutdown::Storage>,
@@ -111,7 +111,7 @@ fn start_with<A: App>(
         (None, None) => String::new(),
     };
     let stop = CancellationToken::new();
-    let connections = conn::Connections::new(&config, stop.clone());
+    let connections = conn::Connections::new(config, stop.clone());
     let tasks = connections.tasks().clone();
     let side = side::Side {
         stack: stack::Stack(app),
