@@ -194,11 +194,14 @@ pub trait JoinParts: Send + Sync {
         budget: u64,
     ) -> Result<u64, BlobError>;
 
+    /// Makes the draft's bytes survive a power cut.
+    async fn sync_draft(&self, id: &UploadId) -> Result<(), BlobError>;
+
     /// The draft, synced, becomes `File::Upload(id)`, its directory synced too.
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError>;
 
     /// Gives `part` a name of its own (`File::Link(part, n)`, n being the first that is free) for `len` bytes of
-    /// `File::Upload(whole)` from `start`, the name synced.
+    /// `File::Upload(whole)` from `start`, the name synced, and writes it down as `File::List(part)`.
     async fn adopt(
         &self,
         part: &UploadId,

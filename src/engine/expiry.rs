@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{debug, info, warn};
 
-use super::{Inner, millis, now};
+use super::{Inner, More, millis, now};
 use crate::blob::{Blob, File};
 use crate::state::Change;
 use crate::state::Promise;
@@ -67,7 +67,7 @@ impl Inner {
     }
 
     /// One paced walk over all records.
-    async fn sweep(&self, mend: bool) {
+    async fn sweep(self: &Arc<Self>, mend: bool) {
         let mut after: Option<UploadId> = None;
         loop {
             let page = match self.state.scan(after.as_ref(), PAGE).await {
@@ -85,13 +85,13 @@ impl Inner {
         }
     }
 
-    async fn sweep_one(&self, id: &UploadId, record: &Record, mend: bool) {
+    async fn sweep_one(self: &Arc<Self>, id: &UploadId, record: &Record, mend: bool) {
         let now = now();
         if record.is_tombstone() {
             if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
                 let gone = Change::record(id, Some(record.clone()), None);
                 self.table.forget(id);
-                if let Err(error) = self.state.commit(vec![gone], Promise::Queued).await {
+                if let Err(error) = self.commit(vec![gone], Promise::Queued).await {
                     warn!(%id, %error, "a tombstone stays");
                 }
             }
@@ -102,7 +102,7 @@ impl Inner {
         }
     }
 
-    async fn expire(&self, id: &UploadId) {
+    async fn expire(self: &Arc<Self>, id: &UploadId) {
         // Whoever writes to it now keeps it alive.
         let Some(guard) = self.locks.try_lock(id) else {
             return;
@@ -110,8 +110,23 @@ impl Inner {
         let Some(entry) = self.entry_logged(id).await else {
             return;
         };
-        if entry.record().is_tombstone() || !due(&entry.record(), now()) {
+        let record = entry.record();
+        if record.is_tombstone() || !due(&record, now()) {
             return;
+        }
+        if record.kind == Kind::Final && record.status == Status::Active {
+            let mut next = record;
+            next.touched = self.last_touched(&entry).await;
+            self.stamp(&mut next);
+            if !due(&next, now()) {
+                if let Err(reject) = self
+                    .change(&entry, next, Promise::Queued, More::default())
+                    .await
+                {
+                    warn!(%id, %reject, "a waiting final's life could not be extended");
+                }
+                return;
+            }
         }
         match self.end(&entry, Status::Expired, guard.as_ref()).await {
             Ok(()) => debug!(%id, "expired"),
@@ -120,7 +135,7 @@ impl Inner {
     }
 
     /// One paced walk over all files: those of no upload, or of one that ended, go.
-    async fn sweep_files(&self) {
+    async fn sweep_files(self: &Arc<Self>) {
         let shards = match self.blobs.shards().await {
             Ok(shards) => shards,
             Err(error) => return warn!(%error, "the sweep could not list the files"),
@@ -131,16 +146,11 @@ impl Inner {
                 Ok(files) => files,
                 Err(error) => return warn!(%error, shard, "the sweep could not list the files"),
             };
-            let mut orphans = Vec::new();
             for (file, changed) in files {
                 // What this process has just made may not have its record yet.
-                if changed < self.started && self.is_orphan(&file).await {
-                    orphans.push(file);
+                if changed < self.started && self.remove_orphan(&shard, &file).await {
+                    removed += 1;
                 }
-            }
-            removed += orphans.len();
-            if let Err(error) = self.blobs.remove(&orphans).await {
-                warn!(%error, shard, "orphaned files stay");
             }
             if !self.unless_stopped(PAUSE).await {
                 return;
@@ -151,7 +161,24 @@ impl Inner {
         }
     }
 
-    async fn is_orphan(&self, file: &File) -> bool {
+    /// Looked at and removed under its upload's lock: a join that is tried again may just be taking the name.
+    async fn remove_orphan(self: &Arc<Self>, shard: &str, file: &File) -> bool {
+        let Some(_guard) = self.locks.try_lock(file.owner()) else {
+            return false;
+        };
+        if !self.is_orphan(file).await {
+            return false;
+        }
+        match self.blobs.remove(std::slice::from_ref(file)).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, shard, ?file, "an orphaned file stays");
+                false
+            }
+        }
+    }
+
+    async fn is_orphan(self: &Arc<Self>, file: &File) -> bool {
         match self.state.get(file.owner()).await {
             Ok(None) => true,
             Ok(Some(record)) if record.is_tombstone() => true,

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::about::About;
 use super::join::Waiting;
@@ -19,7 +19,7 @@ use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
 use crate::lock::Locker;
 use crate::state::{Change, Detail, Mark, Promise, StateStore};
-use crate::upload::{Kind, Record, Status, UploadId};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
 /// What the start found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ impl Engine {
             stop: CancellationToken::new(),
             appending: AtomicUsize::new(0),
             assemble: Notify::new(),
+            broken: CancellationToken::new(),
             started: SystemTime::now(),
         });
         let mut found = Recovered::default();
@@ -95,7 +96,7 @@ impl Inner {
             }
         }
         for change in closed {
-            self.state.commit(vec![change], Promise::Queued).await?;
+            self.commit(vec![change], Promise::Queued).await?;
         }
         for id in &waiting {
             self.finish_waiting(id).await;
@@ -110,16 +111,27 @@ impl Inner {
         for shard in self.blobs.shards().await? {
             let mut changes = Vec::new();
             for (file, _) in self.blobs.files(&shard).await? {
-                let File::About(id) = file else { continue };
-                match self.rebuild_one(&id).await {
-                    Ok(Some(change)) => changes.push(change),
-                    Ok(None) => warn!(%id, "the sidecar cannot be read: this upload stays lost"),
-                    Err(reject) => warn!(%id, %reject, "this upload cannot be rebuilt"),
+                let File::About(id) = file else {
+                    continue;
+                };
+                // What an interrupted rebuild has made already stays as it is.
+                if self.state.get(&id).await?.is_some() {
+                    continue;
+                }
+                match self.rebuild_one(&id).await? {
+                    Some(change) => changes.push(change),
+                    None => {
+                        error!(%id, "the sidecar cannot be read: this upload is lost, and its files stay");
+                        let mut record = Record::new(Kind::Plain, None, super::now());
+                        record.status = Status::Failed(Failure::BlobLost);
+                        record.offset = u64::MAX;
+                        changes.push(Change::record(&id, None, Some(record)));
+                    }
                 }
             }
             rebuilt += changes.len();
             if !changes.is_empty() {
-                self.state.commit(changes, Promise::Synced).await?;
+                self.commit(changes, Promise::Synced).await?;
             }
         }
         if rebuilt > 0 {
@@ -147,11 +159,16 @@ impl Inner {
         if about.kind == Kind::Final {
             self.rebuild_final(&mut record, &mut change, stored, list);
         } else {
-            record = record.advance(
-                about.length.map_or(stored, |length| stored.min(length)),
-                record.touched,
-            )?;
+            let moved = list.filter(|_| stored == 0).unwrap_or_default();
+            let stored = stored + moved.iter().map(|segment| segment.len).sum::<u64>();
+            let offset = about.length.map_or(stored, |length| stored.min(length));
+            record = record.advance(offset, record.touched)?;
             record.synced = record.offset;
+            if !moved.is_empty() {
+                change
+                    .details
+                    .push((Detail::Segments, Some(load::encode(&moved))));
+            }
         }
         self.stamp(&mut record);
         change.record = Some(record);
