@@ -25,7 +25,7 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{Instrument, error, info, warn};
 
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
@@ -293,13 +293,11 @@ impl Inner {
         if self.stop.is_cancelled() {
             return Err(Reject::Stopping);
         }
-        match self.tasks.spawn(work).await {
+        match self.tasks.spawn(work.in_current_span()).await {
             Ok(result) => result,
             Err(panic) => {
-                tracing::error!(%panic, "a use case panicked");
-                Err(Reject::State(crate::state::StateError::Store(
-                    "the task panicked".into(),
-                )))
+                error!(%panic, "a use case ended in a panic");
+                Err(Reject::Panicked)
             }
         }
     }
@@ -448,7 +446,7 @@ impl Inner {
     }
 
     async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
-        tracing::error!(id = %entry.id, ?failure, "upload failed");
+        error!(id = %entry.id, ?failure, "upload failed");
         let mut record = entry.record();
         record.status = Status::Failed(failure);
         record.touched = now();

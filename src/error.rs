@@ -130,6 +130,9 @@ pub enum Reject {
     /// The state store failed.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A defect of the server's own.
+    #[error("the request ended in a panic")]
+    Panicked,
 }
 
 impl Reject {
@@ -166,6 +169,7 @@ impl Reject {
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
             Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
+            Self::Panicked => (500, "internal"),
             Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
             Self::IdleBody { .. } => (503, "idle-body"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),

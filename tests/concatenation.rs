@@ -82,7 +82,10 @@ async fn a_part_twice_in_two_finals_and_parts_of_no_bytes() {
         .join(&[part.clone(), empty.clone(), part.clone()])
         .await
         .location_path();
-    let second = server.join(&[part.clone()]).await.location_path();
+    let second = server
+        .join(std::slice::from_ref(&part))
+        .await
+        .location_path();
     let nothing = server
         .join(&[empty.clone(), empty.clone()])
         .await
@@ -99,7 +102,7 @@ async fn a_part_twice_in_two_finals_and_parts_of_no_bytes() {
     // Parts stay usable, and finals do not need them.
     assert_eq!(server.head(&part).await.number("Upload-Offset"), Some(1000));
     assert_eq!(server.delete(&first).await.status, 204);
-    assert_eq!(server.join(&[part.clone()]).await.status, 201);
+    assert_eq!(server.join(std::slice::from_ref(&part)).await.status, 201);
     assert_eq!(server.delete(&part).await.status, 204);
     assert_eq!(server.get(&second).await.body, data);
 }
@@ -168,9 +171,12 @@ async fn bad_parts_are_refused_and_nothing_is_created() {
         .send()
         .await;
     assert_eq!((length.status, length.code.as_str()), (400, "bad-header"));
-    let nested = server.join(&[part.clone()]).await.location_path();
+    let nested = server
+        .join(std::slice::from_ref(&part))
+        .await
+        .location_path();
     assembled(&server, &nested).await;
-    let reply = server.join(&[nested.clone()]).await;
+    let reply = server.join(std::slice::from_ref(&nested)).await;
     assert_eq!(
         (reply.status, reply.code.as_str()),
         (400, "bad-part"),

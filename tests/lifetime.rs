@@ -104,7 +104,7 @@ async fn a_waiting_final_keeps_its_parts() {
     let loose = server.part(b"loose").await;
     // The final is younger than its part, and holds it.
     until("half of the part's life", || async {
-        tokio::time::sleep(Duration::from_millis(1000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         true
     })
     .await;

@@ -9,5 +9,6 @@ mod invariants;
 mod lifetime;
 mod locks;
 mod protocol;
+mod server_process;
 mod support;
 mod web;

@@ -29,7 +29,6 @@
 mod access;
 mod calls;
 mod join;
-mod lock;
 mod names;
 mod open;
 mod pace;
@@ -52,7 +51,6 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 
-pub use self::lock::{DirLock, LockError, lock_dir};
 use self::names::{Names, sync_dir};
 use self::open::OpenFiles;
 use self::pace::Pace;

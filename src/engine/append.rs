@@ -326,11 +326,7 @@ impl Inner {
                 digest
             })
             .await
-            .map_err(|_| {
-                Reject::State(crate::state::StateError::Store(
-                    "the digest panicked".into(),
-                ))
-            })?;
+            .map_err(|_| Reject::Panicked)?;
         }
         Ok(digest.finish())
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::about::About;
 use super::join::Waiting;
@@ -106,9 +106,6 @@ impl Inner {
 
     /// Makes every record anew from its sidecar and its blob's length.
     async fn rebuild(&self) -> Result<usize, Reject> {
-        error!(
-            "the records are rebuilt from the sidecars: tombstones, lengths declared later and expiry are lost"
-        );
         let mut rebuilt = 0;
         for shard in self.blobs.shards().await? {
             let mut changes = Vec::new();
@@ -125,7 +122,12 @@ impl Inner {
                 self.state.commit(changes, Promise::Synced).await?;
             }
         }
-        info!(rebuilt, "records rebuilt");
+        if rebuilt > 0 {
+            error!(
+                rebuilt,
+                "RECORDS REBUILT from the sidecars: tombstones and lengths declared later are lost"
+            );
+        }
         Ok(rebuilt)
     }
 

@@ -89,20 +89,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// When it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
-    // Recovery comes first: before the first connection is accepted, what was open at a crash is mended.
+    // A port in use is told before anything is touched; connections wait until what was open at a crash is mended.
+    let bound = listen::Bound::new(&config).await?;
     let Open { engine, dir, app } = open::open(&config).await?;
     let storage = shutdown::Storage { engine, dir };
-    start_with(config, app, Some(storage)).await
+    start_with(&config, bound, app, Some(storage))
 }
 
 /// Starts a server with an application of any kind; the configuration is checked.
-async fn start_with<A: App>(
-    config: Config,
+fn start_with<A: App>(
+    config: &Config,
+    bound: listen::Bound,
     app: A,
     storage: Option<shutdown::Storage>,
 ) -> Result<Running, StartError> {
     let limit = process::connection_limit(config.max_connections, process::raise_file_limit());
-    let bound = listen::Bound::new(&config).await?;
     let addr = bound.addr();
     let url = match (&config.unix_sock, addr) {
         (Some(path), _) => format!("http://unix:{}:{}", path.display(), config.base_path),
@@ -110,7 +111,7 @@ async fn start_with<A: App>(
         (None, None) => String::new(),
     };
     let stop = CancellationToken::new();
-    let connections = conn::Connections::new(&config, stop.clone());
+    let connections = conn::Connections::new(config, stop.clone());
     let tasks = connections.tasks().clone();
     let side = side::Side {
         stack: stack::Stack(app),

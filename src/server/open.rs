@@ -32,21 +32,19 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         let config = config.clone();
         tokio::task::spawn_blocking(move || stores(&config))
     };
-    let (dir, blobs, opened) = stores
+    let Stores {
+        dir,
+        blobs,
+        state,
+        rebuild,
+    } = stores
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
     let options = options(config, dir.power_cuts());
-    let rebuild = opened.rebuilt_from.is_some();
     let locks = Arc::new(MemoryLocker::default());
-    let (engine, found) = Engine::open(
-        options,
-        Arc::new(blobs),
-        Arc::new(opened.state),
-        locks,
-        rebuild,
-    )
-    .await
-    .map_err(|reject| StartError::Storage(reject.to_string()))?;
+    let (engine, found) = Engine::open(options, Arc::new(blobs), Arc::new(state), locks, rebuild)
+        .await
+        .map_err(|reject| StartError::Storage(reject.to_string()))?;
     info!(
         upload_dir = %config.upload_dir.display(),
         open = found.open,
@@ -59,7 +57,15 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
     Ok(Open { engine, dir, app })
 }
 
-fn stores(config: &Config) -> Result<(DataDir, DiskBlobs, crate::state::sled::Opened), StartError> {
+struct Stores {
+    dir: DataDir,
+    blobs: DiskBlobs,
+    state: SledState,
+    /// The database is new: if there are sidecars, the records are made from them.
+    rebuild: bool,
+}
+
+fn stores(config: &Config) -> Result<Stores, StartError> {
     let storage = |error: &dyn std::fmt::Display| StartError::Storage(error.to_string());
     let dir = DataDir::open(&config.upload_dir).map_err(|error| storage(&error))?;
     // Connections have one half of the files; of the other, some are for reading, the state store and the log.
@@ -72,9 +78,16 @@ fn stores(config: &Config) -> Result<(DataDir, DiskBlobs, crate::state::sled::Op
         max_open_files: files.clamp(16, 1 << 20),
     };
     let blobs = DiskBlobs::open(&config.upload_dir, &disk).map_err(|error| storage(&error))?;
-    let opened =
-        SledState::open(&config.upload_dir.join(STATE)).map_err(|error| storage(&error))?;
-    Ok((dir, blobs, opened))
+    let path = config.upload_dir.join(STATE);
+    let fresh = !path.exists();
+    let opened = SledState::open(&path).map_err(|error| storage(&error))?;
+    let rebuild = fresh || opened.rebuilt_from.is_some();
+    Ok(Stores {
+        dir,
+        blobs,
+        state: opened.state,
+        rebuild,
+    })
 }
 
 fn options(config: &Config, power_cuts: u32) -> Options {

@@ -7,15 +7,17 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_TYPE, EXPECT};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::header::EXPECT;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, debug, error, error_span};
 use uuid::Uuid;
 
-use super::body::{Linger, RequestBody, ResponseBody, full};
+use super::body::{Linger, RequestBody, ResponseBody};
 use super::routes;
+use crate::error::Reject;
+use crate::tus;
 
 /// The application under the stack: it never fails, since a failure is an answer.
 pub(super) trait App:
@@ -106,7 +108,7 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
         }
         Err(_) => {
             error!("the request ended in a panic");
-            panicked()
+            tus::problem(&Reject::Panicked)
         }
     }
 }
@@ -117,16 +119,6 @@ fn linger<B>(request: &Request<B>) -> Linger {
         _ if request.headers().contains_key(EXPECT) => Linger::OncePolled,
         _ => Linger::Always,
     }
-}
-
-/// The wording of the error table's 500s.
-fn panicked() -> Response<ResponseBody> {
-    const PROBLEM: &str = r#"{"code":"internal","title":"The server failed","detail":"this is no fault of the request; the server's log says more under this request's id"}"#;
-    let mut answer = Response::new(full(PROBLEM));
-    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    let problem = HeaderValue::from_static("application/problem+json");
-    answer.headers_mut().insert(CONTENT_TYPE, problem);
-    answer
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
-use bytes::Bytes;
 use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
 
 use super::body::{RequestBody, ResponseBody, full};
 use super::*;
@@ -127,7 +127,9 @@ async fn count(mut body: RequestBody) -> usize {
 async fn serve(config: Config) -> (Running, Hand) {
     let (probe, hand) = probe();
     let app = tower::service_fn(move |request| probe.clone().call(request));
-    let running = start_with(config.checked().unwrap(), app, None).await.unwrap();
+    let config = config.checked().unwrap();
+    let bound = listen::Bound::new(&config).await.unwrap();
+    let running = start_with(&config, bound, app, None).unwrap();
     (running, hand)
 }
 

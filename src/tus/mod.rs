@@ -97,6 +97,12 @@ where
     }
 }
 
+/// A failure as an answer, for what fails around the door.
+#[must_use]
+pub fn problem(reject: &Reject) -> Response<ResponseBody> {
+    respond::problem(reject, false)
+}
+
 impl Door {
     async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where

@@ -49,17 +49,12 @@ pub struct Conn {
 
 impl Conn {
     pub async fn open(addr: SocketAddr) -> Self {
-        Self::try_open(addr).await.expect("a connection")
-    }
-
-    /// The same, `None` if there is no server.
-    pub async fn try_open(addr: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(addr).await.ok()?;
-        stream.set_nodelay(true).ok()?;
-        Some(Self {
+        let stream = TcpStream::connect(addr).await.expect("a connection");
+        stream.set_nodelay(true).expect("nodelay");
+        Self {
             stream,
             read: Vec::new(),
-        })
+        }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -136,8 +131,10 @@ impl Conn {
         {
             let problem: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
             assert_eq!(problem["status"], reply.status);
-            let code = problem["code"].as_str();
-            code.expect("a code").clone_into(&mut reply.code);
+            problem["code"]
+                .as_str()
+                .expect("a code")
+                .clone_into(&mut reply.code);
         }
         Some(reply)
     }
@@ -271,14 +268,9 @@ impl Request {
     }
 
     pub async fn send(self) -> Reply {
-        self.try_send().await.expect("an answer")
-    }
-
-    /// The same, `None` if the server is gone before its whole answer.
-    pub async fn try_send(self) -> Option<Reply> {
-        let mut conn = Conn::try_open(self.addr).await?;
+        let mut conn = Conn::open(self.addr).await;
         // A refusal may come, and the connection end, while the body is still on its way.
         let _ = conn.stream.write_all(&self.to_bytes()).await;
-        conn.try_reply(&self.method).await
+        conn.reply_to(&self.method).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use super::sys::fault;
@@ -99,8 +99,7 @@ impl Paths {
                 };
                 match entry.metadata() {
                     Ok(meta) if meta.is_file() => {
-                        let changed = meta.modified().map_err(|e| fault(&entry.path(), e))?;
-                        files.push((file, changed));
+                        files.push((file, changed(&meta)));
                     }
                     Ok(_) => {}
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -157,6 +156,14 @@ fn parse(tree: Tree, shard: &str, name: &str) -> Option<File> {
             }
         }
     }
+}
+
+/// When the file was last changed: its names too, since a new link has the age of its bytes otherwise.
+fn changed(meta: &std::fs::Metadata) -> SystemTime {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = u64::try_from(meta.ctime()).unwrap_or(0);
+    let nanos = u32::try_from(meta.ctime_nsec()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]

@@ -179,8 +179,10 @@ async fn a_port_in_use_is_told_in_a_line() {
         running.url(),
         format!("http://{}/files/", running.addr().unwrap())
     );
+    let dir = tempfile::tempdir().unwrap();
     let v6 = Config {
         host: "[::1]".into(),
+        upload_dir: dir.path().into(),
         ..Config::for_test()
     };
     assert!(start(v6).await.unwrap().url().starts_with("http://[::1]:"));

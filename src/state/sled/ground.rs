@@ -1,6 +1,7 @@
 //! The tree under the commit thread: compares, writes all or nothing, flushes and syncs.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ const STAGED: usize = 4 << 20;
 /// Bytes past the database's end that are kept for it, so that uploads that fill the disk do not take the space in which
 /// their offsets are to be written: sled never recovers from a write that failed.
 const RESERVE: u64 = 8 << 20;
+/// How long after there was no space to reserve it is tried again.
+const RESERVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// An open database; its thread is the only one that writes to it.
 pub(super) struct SledGround {
@@ -37,8 +40,8 @@ pub(super) struct SledGround {
     staged: Writes,
     /// Bytes in it.
     size: usize,
-    /// The database's length when space was last reserved; `None`: this file system reserves none.
-    reserved_at: Option<u64>,
+    /// When to reserve space at the earliest; `None`: this file system reserves none.
+    reserve_from: Option<Instant>,
 }
 
 impl SledGround {
@@ -54,31 +57,36 @@ impl SledGround {
             stamp,
             staged: Writes::new(),
             size: 0,
-            reserved_at: Some(0),
+            reserve_from: Some(Instant::now()),
         };
-        ground.reserve(true);
+        ground.reserve();
         Ok(ground)
     }
 
-    /// Sees that there is space for the database to grow.
-    fn reserve(&mut self, now: bool) {
-        let (Some(before), Ok(file)) = (self.reserved_at, self.file.metadata()) else {
+    /// Sees that there is space for the database to grow; sled cuts off what it needs no more, and the reserve with it.
+    fn reserve(&mut self) {
+        let Some(not_before) = self.reserve_from else {
             return;
         };
-        // sled cuts off what it needs no more, and the reserve with it.
-        if !now && (before..before + RESERVE / 2).contains(&file.len()) {
+        let spare = |file: &File| {
+            let file = file.metadata().ok()?;
+            Some((file.len(), (file.blocks() * 512).saturating_sub(file.len())))
+        };
+        let Some((len, left)) = spare(&self.file) else {
+            return;
+        };
+        if left >= RESERVE / 2 || Instant::now() < not_before {
             return;
         }
-        let flags = FallocateFlags::KEEP_SIZE;
-        self.reserved_at = match fallocate(&self.file, flags, file.len(), RESERVE) {
-            Ok(()) => Some(file.len()),
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, len, RESERVE) {
+            Ok(()) if spare(&self.file).is_some_and(|(_, left)| left >= RESERVE / 2) => {}
+            Ok(()) => self.reserve_from = Some(Instant::now() + RESERVE_AGAIN),
             Err(Errno::NOSPC | Errno::DQUOT) => {
-                warn!("no space to reserve for the state database");
-                // Tried again as it grows; half of the last reserve is left.
-                Some(file.len())
+                warn!(left, "no space to reserve for the state database");
+                self.reserve_from = Some(Instant::now() + RESERVE_AGAIN);
             }
-            Err(_) => None,
-        };
+            Err(_) => self.reserve_from = None,
+        }
     }
 
     /// The change of one record that has neither details nor marks to change: one key, swapped.
@@ -144,7 +152,7 @@ impl Ground for SledGround {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.reserve(false);
+        self.reserve();
         match self.db.flush() {
             Ok(_) => Ok(()),
             Err(error) => Err(Fault::Broken(error.to_string())),

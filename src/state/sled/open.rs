@@ -84,8 +84,8 @@ impl SledState {
     }
 }
 
-/// Makes the directory, sees that nobody uses the database, and removes what a kill during an earlier start left: a
-/// half-written snapshot that sled would take for the newest one and call corrupt.
+/// Makes the directory, sees that nobody uses the database, gives its reserve of space back, and removes what a kill
+/// during an earlier start left: a half-written snapshot that sled would take for the newest one and call corrupt.
 fn prepare(dir: &Path) -> Result<(), String> {
     let says = |error: io::Error| error.to_string();
     fs::create_dir_all(dir).map_err(says)?;
@@ -99,6 +99,9 @@ fn prepare(dir: &Path) -> Result<(), String> {
         }
         Err(TryLockError::Error(error)) => return Err(says(error)),
     }
+    // Gives the reserve past the end back: on a full disk sled needs it for the snapshot it writes when it opens.
+    let length = lock.metadata().map_err(says)?.len();
+    lock.set_len(length).map_err(says)?;
     for entry in fs::read_dir(dir).map_err(says)? {
         let entry = entry.map_err(says)?;
         let name = entry.file_name();

@@ -186,4 +186,11 @@ async fn the_database_keeps_space_to_grow() {
         assert!(spare() >= 3 << 20, "{}", spare());
     }
     assert!(std::fs::metadata(&file).unwrap().len() > 16 << 20);
+    for n in 0..200 {
+        let gone = change(&format!("a{n}"), Some(at(0)), None);
+        state.commit(vec![gone], Promise::Flushed).await.unwrap();
+        put(&state, &format!("b{n}"), at(n)).await;
+    }
+    state.commit(Vec::new(), Promise::Synced).await.unwrap();
+    assert!(spare() >= 3 << 20, "{}", spare());
 }
