@@ -379,7 +379,10 @@ impl JoinParts for MemoryBlobs {
         let file = names.find(|name| files.bytes(name).is_none());
         let file = file.ok_or(BlobError::Lost)?;
         files.link(&File::Upload(whole.clone()), file.clone(), end)?;
-        Ok(Segment { file, start, len })
+        let segment = Segment { file, start, len };
+        let list = serde_json::to_vec(std::slice::from_ref(&segment)).unwrap_or_default();
+        files.put(File::List(part.clone()), list);
+        Ok(segment)
     }
 }
 

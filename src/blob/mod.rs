@@ -29,7 +29,7 @@ pub enum File {
     Draft(UploadId),
     /// The sidecar: what is needed to make the record anew. Written once, at creation.
     About(UploadId),
-    /// The sidecar's other half for a joined upload: its segments.
+    /// The sidecar's other half for a joined upload, and for a part that lies in one: its segments.
     List(UploadId),
 }
 
@@ -127,7 +127,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Makes the blob, its sidecar and the names of both survive a power cut.
     async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError>;
 
-    /// The sidecar kept by `create`, for rebuilding; and the list kept by [`JoinParts::link`], if there is one.
+    /// The sidecar kept by `create`, for rebuilding; and the list kept by [`JoinParts::link`] or [`JoinParts::adopt`], if
+    /// there is one.
     async fn about(
         &self,
         id: &UploadId,
@@ -198,7 +199,7 @@ pub trait JoinParts: Send + Sync {
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError>;
 
     /// Gives `part` a name of its own (`File::Link(part, n)`, n being the first that is free) for `len` bytes of
-    /// `File::Upload(whole)` from `start`, the name synced.
+    /// `File::Upload(whole)` from `start`, the name synced, and writes that segment down as `File::List(part)`.
     async fn adopt(
         &self,
         part: &UploadId,

@@ -76,8 +76,11 @@ impl JoinParts for DiskBlobs {
                     Err(e) if is_taken(&e) => {}
                     Err(e) => return Err(e),
                     Ok(()) => {
-                        shared.names.sync(&shared.open, [path.as_path()])?;
-                        return Ok(Segment { file, start, len });
+                        let segment = Segment { file, start, len };
+                        let list = shared.write_list(part, std::slice::from_ref(&segment))?;
+                        let both = [path.as_path(), list.as_path()];
+                        shared.names.sync(&shared.open, both)?;
+                        return Ok(segment);
                     }
                 }
             }
@@ -119,14 +122,20 @@ impl Shared {
             linked?;
             made.push(path);
         }
+        made.push(self.paths.of(&File::List(id.clone())));
+        self.write_list(id, &plan.segments).map(drop)
+    }
+
+    /// Writes down where the bytes of `id` lie, for a rebuild. Returns the list's path.
+    fn write_list(&self, id: UploadId, segments: &[Segment]) -> Result<PathBuf, BlobError> {
         let path = self.paths.of(&File::List(id));
-        let list = serde_json::to_vec(&plan.segments).map_err(|e| fault(&path, e.into()))?;
+        let list = serde_json::to_vec(segments).map_err(|e| fault(&path, e.into()))?;
         let mut options = self.names.options();
         options.write(true).create(true).truncate(true);
         let open = || self.names.in_shard(&path, || options.open(&path));
         let mut file = self.open.open(open).map_err(|e| fault(&path, e))?;
-        made.push(path.clone());
-        file.write_all(&list).map_err(|e| fault(&path, e))
+        file.write_all(&list).map_err(|e| fault(&path, e))?;
+        Ok(path)
     }
 
     /// Gives `source` a further name, if it has `needed` bytes.
