@@ -86,7 +86,6 @@ pub(crate) struct Inner {
     assemble: Notify,
     /// The state store has failed.
     broken: CancellationToken,
-    started: SystemTime,
 }
 
 /// What to create.
@@ -322,6 +321,8 @@ impl Inner {
             });
         }
         let id = UploadId::random();
+        // Its files are no orphans while there is no record yet.
+        let _held = self.locks.try_lock(&id);
         let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
         image.metadata = create.metadata;
         image.concat = create.concat;

@@ -1,15 +1,7 @@
 //! Checksums, in the head and in a trailer: a mismatch, or a cut, keeps nothing, and a retry works.
 
-use crate::support::{Server, bytes, start, until};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use highwater::protocol::checksum::{Algorithm, Digest};
-
-fn sum(algorithm: Algorithm, data: &[u8]) -> String {
-    let mut digest = Digest::new(algorithm);
-    digest.update(data);
-    format!("{} {}", algorithm.name(), STANDARD.encode(digest.finish()))
-}
+use crate::support::{Server, bytes, checksum as sum, start, until};
+use highwater::protocol::checksum::Algorithm;
 
 #[tokio::test]
 async fn every_algorithm_in_the_head_and_in_a_trailer() {

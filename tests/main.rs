@@ -2,9 +2,12 @@
 
 mod checksum;
 mod concatenation;
+mod crash;
 mod creation;
 mod download;
+mod invariants;
 mod lifetime;
+mod locks;
 mod protocol;
 mod server_process;
 mod support;

@@ -106,8 +106,7 @@ fn is_fixed<T>(result: &Result<T, BlobError>) -> bool {
 async fn everything(store: &dyn BlobStore) -> Vec<File> {
     let mut all = Vec::new();
     for shard in store.shards().await.unwrap() {
-        let files = store.files(&shard).await.unwrap();
-        all.extend(files.into_iter().map(|(file, _)| file));
+        all.extend(store.files(&shard).await.unwrap());
     }
     all
 }
@@ -441,6 +440,9 @@ pub(super) async fn adopting_takes_the_first_free_name(store: &dyn BlobStore) {
     let second = joins.adopt(&part, &whole, 5, 5).await.unwrap();
     assert_eq!(first, segment(File::Link(id("p"), 0), 2, 3));
     assert_eq!(second, segment(File::Link(id("p"), 1), 5, 5));
+    store.create(&part, b"{}", false).await.unwrap();
+    let (_, list) = store.about(&part).await.unwrap().unwrap();
+    assert_eq!(list, Some(vec![second.clone()]));
     let file = first.file.clone();
     store.remove(&[upload("f"), file.clone()]).await.unwrap();
     let blob = Blob::Segments(vec![second]);

@@ -8,7 +8,6 @@ mod ranges;
 mod contract;
 
 use std::ops::Range;
-use std::time::SystemTime;
 use std::{io, path::PathBuf};
 
 use async_trait::async_trait;
@@ -139,8 +138,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The names of the store's shards, for going through everything in small steps.
     async fn shards(&self) -> Result<Vec<String>, BlobError>;
 
-    /// Every file of a shard, with the time of its last change.
-    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError>;
+    /// Every file of a shard.
+    async fn files(&self, shard: &str) -> Result<Vec<File>, BlobError>;
 
     /// How the file is called outside: its path, where it has one. For logs.
     fn name(&self, file: &File) -> String;

@@ -155,11 +155,14 @@ fn machine_boot_id() -> String {
 }
 
 fn next_boot(before: Option<Boot>, id: &str) -> Boot {
-    let records = before.as_ref().is_some_and(|before| before.records);
-    let power_cuts = before.map_or(0, |before| {
-        let lost = !before.clean && before.id != id;
-        before.power_cuts + u32::from(lost)
-    });
+    let lost = before
+        .as_ref()
+        .is_some_and(|before| !before.clean && before.id != id);
+    // A loss of power may have taken the database's last records, and left their files.
+    let records = before
+        .as_ref()
+        .is_some_and(|before| before.records && !lost);
+    let power_cuts = before.map_or(0, |before| before.power_cuts + u32::from(lost));
     Boot {
         id: id.to_owned(),
         clean: false,

@@ -2,7 +2,7 @@
 //! files of resting uploads are closed, entries nobody asks for leave the memory.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
@@ -44,13 +44,13 @@ impl Inner {
             (life / 4).clamp(Duration::from_millis(250), Duration::from_mins(1))
         });
         let mut first = true;
-        let mut orphans_next = SystemTime::UNIX_EPOCH;
+        let mut orphans_next = Instant::now();
         loop {
             self.sweep(first).await;
             first = false;
-            if SystemTime::now() >= orphans_next {
+            if Instant::now() >= orphans_next {
                 self.sweep_files().await;
-                orphans_next = SystemTime::now() + ORPHANS;
+                orphans_next = Instant::now() + ORPHANS;
             }
             if !self.unless_stopped(between).await {
                 return;
@@ -146,11 +146,8 @@ impl Inner {
                 Ok(files) => files,
                 Err(error) => return warn!(%error, shard, "the sweep could not list the files"),
             };
-            for (file, changed) in files {
-                // What this process has just made may not have its record yet.
-                if changed < self.started && self.remove_orphan(&shard, &file).await {
-                    removed += 1;
-                }
+            for file in files {
+                removed += usize::from(self.remove_orphan(&shard, &file).await);
             }
             if !self.unless_stopped(PAUSE).await {
                 return;
@@ -161,7 +158,7 @@ impl Inner {
         }
     }
 
-    /// Looked at and removed under its upload's lock: a join that is tried again may just be taking the name.
+    /// Looked at and removed under its upload's lock, which a creation and a join hold until there is a record.
     async fn remove_orphan(self: &Arc<Self>, shard: &str, file: &File) -> bool {
         let Some(_guard) = self.locks.try_lock(file.owner()) else {
             return false;

@@ -116,6 +116,8 @@ impl Inner {
             });
         }
         let id = UploadId::random();
+        // Its links are no orphans while there is no record yet.
+        let held = self.locks.try_lock(&id);
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
         let mut image = Image::new(&id, Record::new(Kind::Final, None, now()));
         image.metadata = join.metadata;
@@ -155,6 +157,7 @@ impl Inner {
             self.waiting.forget(&id);
             return Err(reject);
         }
+        drop(held);
         self.finish_waiting(&id).await;
         Ok(super::view(&*self.usable(&id).await?))
     }

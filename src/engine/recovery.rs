@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -59,10 +58,10 @@ impl Engine {
             appending: AtomicUsize::new(0),
             assemble: Notify::new(),
             broken: CancellationToken::new(),
-            started: SystemTime::now(),
         });
         let mut found = Recovered::default();
-        if rebuild {
+        // sled takes a log whose beginning is damaged for an empty one: no record at all is no proof that there was none.
+        if rebuild || inner.state.scan(None, 1).await?.is_empty() {
             found.rebuilt = inner.rebuild().await?;
         }
         inner.recover(&mut found).await?;
@@ -110,7 +109,7 @@ impl Inner {
         let mut rebuilt = 0;
         for shard in self.blobs.shards().await? {
             let mut changes = Vec::new();
-            for (file, _) in self.blobs.files(&shard).await? {
+            for file in self.blobs.files(&shard).await? {
                 let File::About(id) = file else {
                     continue;
                 };
@@ -158,17 +157,19 @@ impl Inner {
         let mut change = Change::record(id, None, None);
         if about.kind == Kind::Final {
             self.rebuild_final(&mut record, &mut change, stored, list);
+        } else if let Some(list) = list.filter(|_| stored == 0) {
+            // A part that was complete, and lies in its final's file since.
+            let length = list.iter().map(|segment| segment.len).sum();
+            record.length = Some(length);
+            record = record.advance(length, record.touched)?;
+            record.synced = record.offset;
+            change
+                .details
+                .push((Detail::Segments, Some(load::encode(&list))));
         } else {
-            let moved = list.filter(|_| stored == 0).unwrap_or_default();
-            let stored = stored + moved.iter().map(|segment| segment.len).sum::<u64>();
             let offset = about.length.map_or(stored, |length| stored.min(length));
             record = record.advance(offset, record.touched)?;
             record.synced = record.offset;
-            if !moved.is_empty() {
-                change
-                    .details
-                    .push((Detail::Segments, Some(load::encode(&moved))));
-            }
         }
         self.stamp(&mut record);
         change.record = Some(record);

@@ -49,12 +49,17 @@ pub struct Conn {
 
 impl Conn {
     pub async fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("a connection");
-        stream.set_nodelay(true).expect("nodelay");
-        Self {
+        Self::try_open(addr).await.expect("a connection")
+    }
+
+    /// The same, `None` if there is no server.
+    pub async fn try_open(addr: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(addr).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Self {
             stream,
             read: Vec::new(),
-        }
+        })
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -131,10 +136,8 @@ impl Conn {
         {
             let problem: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
             assert_eq!(problem["status"], reply.status);
-            problem["code"]
-                .as_str()
-                .expect("a code")
-                .clone_into(&mut reply.code);
+            let code = problem["code"].as_str();
+            code.expect("a code").clone_into(&mut reply.code);
         }
         Some(reply)
     }
@@ -268,9 +271,14 @@ impl Request {
     }
 
     pub async fn send(self) -> Reply {
-        let mut conn = Conn::open(self.addr).await;
+        self.try_send().await.expect("an answer")
+    }
+
+    /// The same, `None` if the server is gone before its whole answer.
+    pub async fn try_send(self) -> Option<Reply> {
+        let mut conn = Conn::try_open(self.addr).await?;
         // A refusal may come, and the connection end, while the body is still on its way.
         let _ = conn.stream.write_all(&self.to_bytes()).await;
-        conn.reply_to(&self.method).await
+        conn.try_reply(&self.method).await
     }
 }

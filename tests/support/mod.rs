@@ -4,19 +4,26 @@
 
 pub mod client;
 pub mod process;
+pub mod slow;
+pub mod tus;
 
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use highwater::config::Config;
+use highwater::protocol::checksum::{Algorithm, Digest};
 use highwater::server::{self, Running};
 
-pub use client::{Conn, Reply, Request};
+pub use client::{Conn, Reply};
+pub use process::Process;
+pub use tus::Client;
 
 /// A server in this process.
 pub struct Server {
-    pub addr: SocketAddr,
+    client: Client,
     dir: tempfile::TempDir,
     running: Option<Running>,
     config: Config,
@@ -38,7 +45,7 @@ pub async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
         .expect("the server starts");
     let addr = running.addr().expect("a TCP address");
     Server {
-        addr,
+        client: Client { addr },
         dir,
         running: Some(running),
         config,
@@ -46,107 +53,13 @@ pub async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
 }
 
 impl Server {
-    /// Sends bytes as they are, and reads one answer.
-    pub async fn raw(&self, bytes: &[u8]) -> Reply {
-        let mut conn = self.connect().await;
-        conn.send(bytes).await;
-        conn.reply().await
-    }
-
-    pub async fn connect(&self) -> Conn {
-        Conn::open(self.addr).await
-    }
-
-    pub fn request(&self, method: &str, path: &str) -> Request {
-        Request::new(self.addr, method, path)
-    }
-
-    /// A tus request: with `Tus-Resumable`.
-    pub fn tus(&self, method: &str, path: &str) -> Request {
-        self.request(method, path).header("Tus-Resumable", "1.0.0")
-    }
-
-    /// Creates an upload and returns the path of its URL.
-    pub async fn create(&self, length: u64) -> String {
-        let reply = self
-            .tus("POST", "/files/")
-            .header("Upload-Length", length)
-            .send()
-            .await;
-        assert_eq!(reply.status, 201, "{reply:?}");
-        reply.location_path()
-    }
-
-    pub fn patch(&self, path: &str, offset: u64, body: impl Into<Vec<u8>>) -> Request {
-        self.tus("PATCH", path)
-            .header("Upload-Offset", offset)
-            .header("Content-Type", "application/offset+octet-stream")
-            .body(body)
-    }
-
-    pub async fn head(&self, path: &str) -> Reply {
-        self.tus("HEAD", path).send().await
-    }
-
-    /// The offset that HEAD tells.
-    pub async fn offset(&self, path: &str) -> u64 {
-        let reply = self.head(path).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        reply.number("Upload-Offset").expect("an offset")
-    }
-
-    pub async fn get(&self, path: &str) -> Reply {
-        self.request("GET", path).send().await
-    }
-
-    pub async fn delete(&self, path: &str) -> Reply {
-        self.tus("DELETE", path).send().await
-    }
-
-    /// A complete partial upload with these bytes.
-    pub async fn part(&self, bytes: &[u8]) -> String {
-        let created = self
-            .tus("POST", "/files/")
-            .header("Upload-Length", bytes.len())
-            .header("Upload-Concat", "partial")
-            .send()
-            .await;
-        assert_eq!(created.status, 201, "{created:?}");
-        let path = created.location_path();
-        if !bytes.is_empty() {
-            assert_eq!(self.patch(&path, 0, bytes).send().await.status, 204);
-        }
-        path
-    }
-
-    /// Asks for a final made of these parts.
-    pub async fn join(&self, parts: &[String]) -> Reply {
-        self.tus("POST", "/files/")
-            .header("Upload-Concat", format!("final;{}", parts.join(" ")))
-            .send()
-            .await
-    }
-
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Every file below the data directory but the state store's, as paths relative to it.
     pub fn stored_files(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let data = self.data();
-        for tree in ["files", "info", "segments"] {
-            walk(&data.join(tree), &mut |path| {
-                found.push(
-                    path.strip_prefix(&data)
-                        .expect("below")
-                        .display()
-                        .to_string(),
-                );
-            });
-        }
-        found.sort();
-        found
+        stored_files(&self.data())
     }
 
     /// Stops gracefully and starts again over the same directory.
@@ -155,7 +68,7 @@ impl Server {
         let running = server::start(self.config.clone())
             .await
             .expect("the server starts again");
-        self.addr = running.addr().expect("a TCP address");
+        self.client.addr = running.addr().expect("a TCP address");
         self.running = Some(running);
     }
 
@@ -167,7 +80,38 @@ impl Server {
     }
 }
 
-fn walk(dir: &Path, found: &mut dyn FnMut(&Path)) {
+impl Deref for Server {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Every file below a data directory but the state store's, as paths relative to it.
+pub fn stored_files(data: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for tree in ["files", "info", "segments"] {
+        walk(&data.join(tree), &mut |path| {
+            let below = path.strip_prefix(data).expect("below");
+            found.push(below.display().to_string());
+        });
+    }
+    found.sort();
+    found
+}
+
+/// Where the bytes of a plain upload lie, once there are any.
+pub fn file_of(data: &Path, path: &str) -> PathBuf {
+    data.join("files").join(&id(path)[..2]).join(id(path))
+}
+
+/// How long a file is; nothing, if it is not there.
+pub fn len_of(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |meta| meta.len())
+}
+
+pub fn walk(dir: &Path, found: &mut dyn FnMut(&Path)) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
     };
@@ -193,9 +137,29 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() 
     }
 }
 
+/// That bytes are these; says where they differ first, and not what all of them are.
+#[track_caller]
+pub fn same(found: &[u8], expected: &[u8]) {
+    let differ = || found.iter().zip(expected).position(|(a, b)| a != b);
+    assert!(
+        found == expected,
+        "{} bytes instead of {}, other ones from {:?} on",
+        found.len(),
+        expected.len(),
+        differ()
+    );
+}
+
 /// The id at the end of an upload's path.
 pub fn id(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `Upload-Checksum` for `data`.
+pub fn checksum(algorithm: Algorithm, data: &[u8]) -> String {
+    let mut digest = Digest::new(algorithm);
+    digest.update(data);
+    format!("{} {}", algorithm.name(), STANDARD.encode(digest.finish()))
 }
 
 /// Bytes that differ along their length, from a seed.

@@ -2,14 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::tus::Client;
+
 /// A server process; killed when dropped.
 pub struct Process {
-    pub addr: SocketAddr,
+    client: Client,
     child: Child,
     log: mpsc::Receiver<String>,
     pub lines: Vec<String>,
@@ -49,7 +54,7 @@ impl Process {
                     lines.push(line);
                     if let Some(addr) = addr {
                         return Ok(Self {
-                            addr,
+                            client: Client { addr },
                             child,
                             log,
                             lines,
@@ -78,17 +83,41 @@ impl Process {
     /// SIGTERM; answers whether it ended with success, and how long that took.
     pub fn terminate(&mut self) -> (bool, Duration) {
         let start = Instant::now();
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .expect("the process is there");
-        let status = self.child.wait().expect("it ends");
-        (status.success(), start.elapsed())
+        self.ask_to_stop();
+        (self.ended_well(), start.elapsed())
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub fn ask_to_stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is there");
+    }
+
+    /// Waits for the end; whether it was with success.
+    pub fn ended_well(&mut self) -> bool {
+        self.child.wait().expect("it ends").success()
+    }
+
+    /// Memory in use, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kilobytes.expect("VmRSS in kB") << 10
     }
 
     /// Every log line so far.
     pub fn log(&mut self) -> &[String] {
         self.lines.extend(self.log.try_iter());
         &self.lines
+    }
+}
+
+impl Deref for Process {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 

@@ -1,0 +1,113 @@
+//! A state store that cannot be read any more: the uploads are rebuilt from what lies beside their bytes.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::Mortal;
+use crate::support::{bytes, file_of, len_of, same, until};
+
+fn overwrite(file: &Path, at: u64, len: usize) {
+    let file = std::fs::File::options()
+        .write(true)
+        .open(file)
+        .expect("a file");
+    file.write_all_at(&bytes(99, len), at).expect("written");
+}
+
+#[tokio::test]
+async fn uploads_outlive_a_damaged_state_store() {
+    type Damage = (&'static str, fn(&Path));
+    // With its directory gone, or its first page damaged, the database only says that it is empty.
+    let damages: [Damage; 4] = [
+        ("gone", |state| {
+            std::fs::remove_dir_all(state).expect("removed");
+        }),
+        ("conf", |state| overwrite(&state.join("conf"), 0, 62)),
+        ("the first page", |state| {
+            overwrite(&state.join("db"), 20, 4096);
+        }),
+        ("all", |state| {
+            let db = state.join("db");
+            overwrite(&db, 0, usize::try_from(len_of(&db)).unwrap());
+        }),
+    ];
+    let data = bytes(40, 5000);
+    for (what, damage) in damages {
+        let mut server = Mortal::new(&[]);
+        let post = |concat: Option<&str>| {
+            let post = server.tus("POST", "/files/").header("Upload-Length", 5000);
+            let post = post.header("Upload-Metadata", "filename eA==");
+            match concat {
+                Some(concat) => post.header("Upload-Concat", concat),
+                None => post,
+            }
+        };
+        let whole = post(None).send().await.location_path();
+        assert_eq!(server.patch(&whole, 0, &data[..]).send().await.status, 204);
+        let half = post(Some("partial")).send().await.location_path();
+        assert_eq!(
+            server.patch(&half, 0, &data[..2000]).send().await.status,
+            204
+        );
+        let gone = post(None).send().await.location_path();
+        assert_eq!(
+            server.patch(&gone, 0, &data[..2000]).send().await.status,
+            204
+        );
+        assert_eq!(server.delete(&gone).await.status, 204);
+        let part = server.part(&data).await;
+        let joined = server
+            .join(&[part.clone(), part.clone()])
+            .await
+            .location_path();
+        let waiting = server
+            .join(&[part.clone(), half.clone()])
+            .await
+            .location_path();
+        until("the final is assembled", || async {
+            file_of(&server.data(), &joined).exists() && !file_of(&server.data(), &part).exists()
+        })
+        .await;
+        server.kill();
+        damage(&server.data().join("state"));
+        server.start();
+        let log = server.log();
+        assert!(log.contains("REBUILT"), "{what}: {log}");
+        let head = server.head(&half).await;
+        let told = [
+            "Upload-Offset",
+            "Upload-Length",
+            "Upload-Metadata",
+            "Upload-Concat",
+        ];
+        let told = told.map(|name| head.header(name));
+        assert_eq!(
+            told,
+            [
+                Some("2000"),
+                Some("5000"),
+                Some("filename eA=="),
+                Some("partial")
+            ]
+        );
+        same(&server.get(&whole).await.body, &data);
+        same(
+            &server.get(&joined).await.body,
+            &[&data[..], &data[..]].concat(),
+        );
+        same(&server.get(&part).await.body, &data);
+        assert_eq!(server.head(&gone).await.status, 404, "{what}");
+        assert_eq!(
+            server.patch(&half, 2000, &data[2000..]).send().await.status,
+            204
+        );
+        until("the waiting final is joined", || async {
+            server.get(&waiting).await.status == 200
+        })
+        .await;
+        same(
+            &server.get(&waiting).await.body,
+            &[&data[..], &data[..]].concat(),
+        );
+    }
+}
