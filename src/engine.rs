@@ -17,7 +17,7 @@ mod table;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -82,8 +82,10 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     /// Appends that run now: background copying yields to them.
     appending: AtomicUsize,
-    /// There is something new to assemble.
+    /// There is something new to assemble, or space for what there was none for.
     assemble: Notify,
+    /// Something waits for space to be assembled.
+    short_of_space: AtomicBool,
     /// The state store has failed.
     broken: CancellationToken,
 }
@@ -458,6 +460,8 @@ impl Inner {
         let files = all_files(&entry.id, &entry.blob());
         if let Err(error) = self.blobs.remove(&files).await {
             warn!(id = %entry.id, %error, "files of an ended upload are removed later");
+        } else if self.short_of_space.load(Ordering::Relaxed) {
+            self.assemble.notify_one();
         }
         match record.kind {
             Kind::Partial => self.part_gone(&entry.id).await,
