@@ -586,9 +586,16 @@ impl Inner {
     }
 }
 
-/// Whether a failed sync means that bytes are lost: the kernel tells so once, and calls the next sync a success.
+/// Whether a failed write or sync means that bytes are lost: they are not where they were, or the kernel says so, which it
+/// does once and calls the next sync a success.
 fn is_loss(error: &BlobError) -> bool {
-    matches!(error, BlobError::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
+    match error {
+        BlobError::Lost => true,
+        BlobError::Io { source, .. } => {
+            source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        }
+        BlobError::Full | BlobError::Fixed => false,
+    }
 }
 
 /// What changes beside the record.

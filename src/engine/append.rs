@@ -345,10 +345,6 @@ impl Inner {
             (Ended::Asked, _) => Err(Reject::TakenOver { offset }),
             (Ended::Stopped, _) => Err(Reject::Shutdown { offset }),
             (Ended::Failed(BlobError::Full), _) => Err(Reject::OutOfSpace { offset }),
-            (Ended::Failed(BlobError::Lost), _) => {
-                self.lost(ingest.entry).await;
-                Err(Reject::BlobLost)
-            }
             (Ended::Failed(error), _) => Err(error.into()),
         }
     }
@@ -491,12 +487,23 @@ impl Inner {
         }
     }
 
+    /// Syncs an upload's `length` bytes, which are to be found under its name: a file that was removed or cut behind the
+    /// server's back is still there for whoever writes to it, and for nobody else.
+    async fn sync_whole(&self, entry: &Entry, length: u64) -> Result<(), BlobError> {
+        let blob = entry.blob();
+        self.blobs.sync(&entry.id, &blob).await?;
+        if self.blobs.stored(&blob).await? < length {
+            return Err(BlobError::Lost);
+        }
+        Ok(())
+    }
+
     /// Commits a record that says complete, once its bytes are as safe as the mode promises, and lets finals know that
     /// waited for it.
     async fn complete(self: &Arc<Self>, entry: &Entry, mut next: Record) -> Result<(), Reject> {
         let process = self.options.durability == Durability::Process;
         if !process {
-            let synced = self.blobs.sync(&entry.id, &entry.blob()).await;
+            let synced = self.sync_whole(entry, next.offset).await;
             self.or_lost(entry, synced).await?;
             next.synced = next.offset;
         }
