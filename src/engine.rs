@@ -373,6 +373,9 @@ impl Inner {
             }
             return Err(reject);
         }
+        if empty {
+            self.tell_complete(&entry);
+        }
         Ok(view(&entry))
     }
 
@@ -397,6 +400,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         record.power_cuts = self.options.power_cuts;
         let before = entry.record();
+        let completes = record.is_complete() && !before.is_complete();
         let change = Change {
             details: more.details,
             marks: more.marks,
@@ -405,16 +409,35 @@ impl Inner {
         if promise == Promise::Queued {
             // In memory first: who asks next must see it, and the queue keeps the order.
             entry.image().record = record;
-            return self.commit(vec![change], promise).await;
+            self.commit(vec![change], promise).await?;
+            if completes {
+                self.tell_complete(entry);
+            }
+            return Ok(());
         }
         let committed = self.commit(vec![change], promise).await;
         match &committed {
-            Ok(()) => entry.image().record = record,
+            Ok(()) => {
+                entry.image().record = record;
+                if completes {
+                    self.tell_complete(entry);
+                }
+            }
             // What is in memory is not what is stored: whoever asks next loads it anew.
             Err(Reject::State(StateError::Conflict)) => self.table.forget(&entry.id),
             Err(_) => {}
         }
         committed
+    }
+
+    /// Tells the operator where the bytes of an upload lie for good. A final's are told when it is one file, and nobody looks
+    /// for a part's.
+    fn tell_complete(&self, entry: &Entry) {
+        let (id, record) = (&entry.id, entry.record());
+        if record.kind == Kind::Plain {
+            let path = self.blobs.name(&File::Upload(id.clone()));
+            info!(%id, length = record.offset, path, "upload complete");
+        }
     }
 
     /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
