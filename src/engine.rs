@@ -318,7 +318,7 @@ impl Inner {
         self.introduce(id, image, Vec::new()).await
     }
 
-    /// Stores a new upload: sidecar, record, details; removes all of it again where that fails.
+    /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.
     async fn introduce(
         &self,
         id: UploadId,
@@ -336,31 +336,36 @@ impl Inner {
             Promise::Flushed
         };
         let entry = Arc::new(Entry::new(id.clone(), image));
+        let change = Change {
+            marks,
+            details: details(&entry),
+            ..Change::record(&id, None, Some(entry.record()))
+        };
+        if let Err(error) = self.state.commit(vec![change], promise).await {
+            let files = all_files(&id, &entry.blob());
+            if let Err(error) = self.blobs.remove(&files).await {
+                warn!(%id, %error, "what was left of a failed creation is removed later");
+            }
+            return Err(error.into());
+        }
+        self.table.insert(entry.clone());
+        // After the record: so a sidecar without one shows that the state store has lost it.
         let stored = async {
             self.blobs.create(&id, &about.to_bytes(), empty).await?;
             if promise == Promise::Synced {
                 self.blobs.sync(&id, &entry.blob()).await?;
             }
-            let change = Change {
-                marks,
-                details: details(&entry),
-                ..Change::record(&id, None, Some(entry.record()))
-            };
-            self.state
-                .commit(vec![change], promise)
-                .await
-                .map_err(Reject::from)
+            Ok::<_, Reject>(())
         };
         if let Err(reject) = stored.await {
-            let files = all_files(&id, &entry.blob());
-            if let Err(error) = self.blobs.remove(&files).await {
-                warn!(%id, %error, "what was left of a failed creation is removed later");
+            if let Some(guard) = self.locks.lock(&id, true, PATIENCE).await
+                && let Err(error) = self.end(&entry, Status::Cancelled, guard.as_ref()).await
+            {
+                warn!(%id, %error, "what is left of a failed creation expires");
             }
             return Err(reject);
         }
-        let seen = view(&entry);
-        self.table.insert(entry);
-        Ok(seen)
+        Ok(view(&entry))
     }
 
     /// The lifetime that the record has from its last change on.

@@ -91,6 +91,18 @@ impl Waiting {
         }
     }
 
+    /// A waiting final is new here: it is looked at in the background.
+    pub(super) fn look_at(&self, id: &UploadId) {
+        let part = self
+            .finals()
+            .iter()
+            .find(|(_, list)| list.contains(id))
+            .map(|(part, _)| part.clone());
+        if let Some(part) = part {
+            self.wake(&part);
+        }
+    }
+
     /// The same, some time later.
     fn postpone(&self, parts: &[UploadId]) {
         self.due

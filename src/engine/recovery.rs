@@ -18,7 +18,7 @@ use super::{Engine, Inner, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
 use crate::lock::Locker;
-use crate::state::{Change, Detail, Mark, Promise, StateStore};
+use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Record, Status, UploadId};
 
 /// What the start found.
@@ -130,6 +130,30 @@ impl Inner {
             );
         }
         Ok(rebuilt)
+    }
+
+    /// The record of an upload that has a sidecar, though the state store knows nothing of it: a damaged page of its log, and
+    /// it takes what follows for never written. Without a sidecar there is nothing to be known.
+    pub(super) async fn revive(&self, id: &UploadId) -> Result<Option<Record>, Reject> {
+        let Some(change) = self.rebuild_one(id).await? else {
+            return Ok(None);
+        };
+        error!(%id, "A RECORD WAS LOST by the state store: made anew from the sidecar");
+        match self.state.commit(vec![change], Promise::Flushed).await {
+            // Somebody else was as quick.
+            Ok(()) | Err(StateError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let record = self.state.get(id).await?;
+        if self.state.marked(Mark::Waiting).await?.contains(id)
+            && let Some(parts) = self.state.detail(id, Detail::Parts).await?
+        {
+            self.waiting
+                .register(id, &load::decode::<Vec<UploadId>>(id, &parts)?);
+            self.waiting.look_at(id);
+        }
+        self.assemble.notify_one();
+        Ok(record)
     }
 
     async fn rebuild_one(&self, id: &UploadId) -> Result<Option<Change>, Reject> {
