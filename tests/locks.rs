@@ -349,10 +349,10 @@ async fn an_http2_reset_keeps_what_arrived() {
 }
 
 async fn reset_over_and_over(server: &Server) {
-    let socket = TcpStream::connect(server.addr).await.unwrap();
+    let socket = TcpStream::connect(server.addr).await.expect("a connection");
     let io = TokioIo::new(socket);
     let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
-    let (mut client, connection) = shaken.await.unwrap();
+    let (mut client, connection) = shaken.await.expect("HTTP/2");
     tokio::spawn(connection);
     let data = bytes(6, 60_000);
     let path = server.create(60_000).await;
@@ -371,17 +371,18 @@ async fn reset_over_and_over(server: &Server) {
             .header("Content-Type", "application/offset+octet-stream")
             .header("Content-Length", 60_000 - at)
             .body(StreamBody::new(frames.boxed()))
-            .unwrap();
+            .expect("a request");
         let answer = tokio::spawn(client.send_request(request));
         feed.send(Ok(Bytes::copy_from_slice(&data[at..at + 10_000])))
-            .unwrap();
+            .expect("it is read");
         at += 10_000;
         until("the bytes are on the disk", || async {
             len_of(&file) == at as u64
         })
         .await;
-        feed.send(Err(io::Error::other("the user leaves"))).unwrap();
-        assert!(answer.await.unwrap().is_err());
+        feed.send(Err(io::Error::other("the user leaves")))
+            .expect("it is read");
+        assert!(answer.await.expect("no panic").is_err());
         // Once the lock is free the offset is in the record, and stays.
         let (reply, took) =
             timed("after the reset", server.patch(&path, at as u64, "").send()).await;

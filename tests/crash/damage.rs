@@ -21,7 +21,7 @@ async fn uploads_outlive_a_damaged_state_store() {
     // With its directory gone, or its first page damaged, the database only says that it is empty.
     let damages: [Damage; 4] = [
         ("gone", |state| {
-            std::fs::remove_dir_all(state).expect("removed")
+            std::fs::remove_dir_all(state).expect("removed");
         }),
         ("conf", |state| overwrite(&state.join("conf"), 0, 62)),
         ("the first page", |state| {
