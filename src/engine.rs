@@ -34,11 +34,11 @@ pub use self::recovery::Recovered;
 
 use self::about::About;
 use self::table::{Entry, Image, Table};
-use crate::blob::{Blob, BlobStore, File, Pieces};
+use crate::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::{Guard, Locker};
-use crate::state::{Change, Detail, Mark, Promise, StateStore};
+use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Failure, Kind, Millis, Record, Refused, Status, UploadId};
 
 /// How the engine behaves. All of it is checked before it comes here.
@@ -84,7 +84,8 @@ pub(crate) struct Inner {
     appending: AtomicUsize,
     /// There is something new to assemble.
     assemble: Notify,
-    started: SystemTime,
+    /// The state store has failed.
+    broken: CancellationToken,
 }
 
 /// What to create.
@@ -173,13 +174,13 @@ impl Engine {
         let id = id.clone();
         self.inner
             .run(async move {
-                inner.usable(&id).await?;
+                inner.there(&id).await?;
                 let guard = inner
                     .locks
                     .lock(&id, true, PATIENCE)
                     .await
                     .ok_or(Reject::Locked)?;
-                let entry = inner.usable(&id).await?;
+                let entry = inner.there(&id).await?;
                 inner.end(&entry, Status::Cancelled, guard.as_ref()).await
             })
             .await
@@ -207,9 +208,12 @@ impl Engine {
                     });
                     return Ok(held.boxed());
                 }
-                Err(crate::blob::BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}
-                Err(crate::blob::BlobError::Lost) => {
-                    self.inner.lost(&entry).await;
+                Err(BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}
+                Err(BlobError::Lost) => {
+                    let (inner, id) = (self.inner.clone(), id.clone());
+                    self.inner
+                        .run(async move { inner.found_lost(&id).await })
+                        .await?;
                     return Err(Reject::BlobLost);
                 }
                 Err(error) => return Err(error.into()),
@@ -244,6 +248,11 @@ impl Engine {
     /// After [`Engine::stop`]: resolves when every append is committed.
     pub async fn stopped(&self) {
         self.inner.tasks.wait().await;
+    }
+
+    /// Resolves when the state store has failed: nothing can be promised any more, and a new start recovers.
+    pub async fn broken(&self) {
+        self.inner.broken.cancelled().await;
     }
 
     /// Gives back reserved space and files, and closes the state store.
@@ -312,6 +321,8 @@ impl Inner {
             });
         }
         let id = UploadId::random();
+        // Its files are no orphans while there is no record yet.
+        let _held = self.locks.try_lock(&id);
         let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
         image.metadata = create.metadata;
         image.concat = create.concat;
@@ -336,36 +347,51 @@ impl Inner {
             Promise::Flushed
         };
         let entry = Arc::new(Entry::new(id.clone(), image));
-        let change = Change {
-            marks,
-            details: details(&entry),
-            ..Change::record(&id, None, Some(entry.record()))
+        let store = async {
+            let change = Change {
+                marks,
+                details: details(&entry),
+                ..Change::record(&id, None, Some(entry.record()))
+            };
+            self.commit(vec![change], promise).await?;
+            // After the record: so a sidecar without one shows that the state store has lost it.
+            let sidecar = async {
+                self.blobs.create(&id, &about.to_bytes(), empty).await?;
+                if promise == Promise::Synced {
+                    self.blobs.sync(&id, &entry.blob()).await?;
+                }
+                Ok::<_, Reject>(())
+            };
+            if let Err(reject) = sidecar.await {
+                self.forget(&entry).await;
+                return Err(reject);
+            }
+            Ok(entry.clone())
         };
-        if let Err(error) = self.state.commit(vec![change], promise).await {
+        // Whoever finds the record in the state store before this returns waits for this entry: there is one an upload.
+        let slot = self.table.slot(&id);
+        if let Err(reject) = slot.get_or_try_init(|| store).await.cloned() {
+            drop(slot);
+            self.table.forget_empty(&id);
             let files = all_files(&id, &entry.blob());
             if let Err(error) = self.blobs.remove(&files).await {
                 warn!(%id, %error, "what was left of a failed creation is removed later");
             }
-            return Err(error.into());
-        }
-        self.table.insert(entry.clone());
-        // After the record: so a sidecar without one shows that the state store has lost it.
-        let stored = async {
-            self.blobs.create(&id, &about.to_bytes(), empty).await?;
-            if promise == Promise::Synced {
-                self.blobs.sync(&id, &entry.blob()).await?;
-            }
-            Ok::<_, Reject>(())
-        };
-        if let Err(reject) = stored.await {
-            if let Some(guard) = self.locks.lock(&id, true, PATIENCE).await
-                && let Err(error) = self.end(&entry, Status::Cancelled, guard.as_ref()).await
-            {
-                warn!(%id, %error, "what is left of a failed creation expires");
-            }
             return Err(reject);
         }
         Ok(view(&entry))
+    }
+
+    /// Removes what a failed creation has stored: its sidecar, which would bring it back, and then its record.
+    async fn forget(&self, entry: &Entry) {
+        let forget = async {
+            self.blobs.remove(&[File::About(entry.id.clone())]).await?;
+            let gone = Change::record(&entry.id, Some(entry.record()), None);
+            self.commit(vec![gone], Promise::Flushed).await
+        };
+        if let Err(error) = forget.await {
+            warn!(id = %entry.id, %error, "what is left of a failed creation expires");
+        }
     }
 
     /// The lifetime that the record has from its last change on.
@@ -397,17 +423,39 @@ impl Inner {
         if promise == Promise::Queued {
             // In memory first: who asks next must see it, and the queue keeps the order.
             entry.image().record = record;
-            self.state.commit(vec![change], promise).await?;
-        } else {
-            self.state.commit(vec![change], promise).await?;
-            entry.image().record = record;
+            return self.commit(vec![change], promise).await;
         }
-        Ok(())
+        let committed = self.commit(vec![change], promise).await;
+        match &committed {
+            Ok(()) => entry.image().record = record,
+            // What is in memory is not what is stored: whoever asks next loads it anew.
+            Err(Reject::State(StateError::Conflict)) => self.table.forget(&entry.id),
+            Err(_) => {}
+        }
+        committed
+    }
+
+    /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
+    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), Reject> {
+        let committed = self.state.commit(changes, promise).await;
+        if let Err(StateError::Store(why)) = &committed {
+            error!(why, "THE STATE STORE HAS FAILED");
+            self.broken.cancel();
+        }
+        Ok(committed?)
+    }
+
+    /// What a change is promised that must hold after a power cut too, where the mode speaks of power cuts at all.
+    fn firmly(&self) -> Promise {
+        match self.options.durability {
+            Durability::Process => Promise::Flushed,
+            Durability::Complete | Durability::Every => Promise::Synced,
+        }
     }
 
     /// Makes a tombstone of an upload and removes its bytes. The guard shows that the caller holds the lock.
     async fn end(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         status: Status,
         _held: &dyn Guard,
@@ -424,13 +472,8 @@ impl Inner {
             marks,
             ..More::default()
         };
-        self.change(
-            entry,
-            record.entombed(status, now()),
-            Promise::Flushed,
-            more,
-        )
-        .await?;
+        self.change(entry, record.entombed(status, now()), self.firmly(), more)
+            .await?;
         // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
         let files = all_files(&entry.id, &entry.blob());
         if let Err(error) = self.blobs.remove(&files).await {
@@ -445,9 +488,39 @@ impl Inner {
         Ok(())
     }
 
+    /// Takes back an upload that nobody was told of: not even a tombstone stays.
+    async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let entry = self.entry(id).await?;
+        let writer = entry.image().writer.take();
+        if let Some((writer, _)) = writer {
+            writer.close().await?;
+        }
+        self.commit(
+            vec![Change::record(id, Some(entry.record()), None)],
+            Promise::Flushed,
+        )
+        .await?;
+        self.table.forget(id);
+        Ok(self.blobs.remove(&all_files(id, &entry.blob())).await?)
+    }
+
     /// The blob is gone or too short: the upload has failed, the others go on.
     async fn lost(&self, entry: &Entry) {
         self.fail(entry, Failure::BlobLost, Vec::new()).await;
+    }
+
+    /// The same, found by a reader, who has no lock.
+    async fn found_lost(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let _guard = self
+            .locks
+            .lock(id, false, PATIENCE)
+            .await
+            .ok_or(Reject::Locked)?;
+        let entry = self.usable(id).await?;
+        if self.blobs.stored(&entry.blob()).await? < entry.record().offset {
+            self.lost(&entry).await;
+        }
+        Ok(())
     }
 
     async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
@@ -460,7 +533,7 @@ impl Inner {
             .change(
                 entry,
                 record,
-                Promise::Flushed,
+                self.firmly(),
                 More {
                     marks,
                     ..More::default()
@@ -480,23 +553,40 @@ impl Inner {
             };
             let writer = entry.image().writer.take();
             let Some((writer, _)) = writer else { continue };
-            if let Err(error) = writer.close().await {
+            if let Err(error) = self.lay_down(&entry, writer).await {
                 warn!(id = %entry.id, %error, "a file did not close well");
             }
-            if entry.image().marked_open {
-                let more = More {
-                    marks: vec![(Mark::Open, false)],
-                    ..More::default()
-                };
-                if self
-                    .change(&entry, entry.record(), Promise::Queued, more)
-                    .await
-                    .is_ok()
-                {
-                    entry.image().marked_open = false;
-                }
+        }
+    }
+
+    /// The file of a resting upload is closed, and what is in it is synced first, whatever the mode: an unfinished upload
+    /// that nobody touches is not sent back to its start by the loss of power that may come hours later.
+    async fn lay_down(&self, entry: &Entry, mut writer: Box<dyn BlobWriter>) -> Result<(), Reject> {
+        let mut record = entry.record();
+        if record.synced < record.offset && writer.position() == record.offset {
+            match writer.sync().await {
+                Ok(()) => record.synced = record.offset,
+                Err(error) if is_loss(&error) => self.lost(entry).await,
+                Err(error) => warn!(id = %entry.id, %error, "not synced"),
             }
         }
+        writer.close().await?;
+        let marked = std::mem::take(&mut entry.image().marked_open);
+        let before = entry.record();
+        if before.status != Status::Active || (!marked && record == before) {
+            return Ok(());
+        }
+        let marks = vec![(Mark::Open, false)];
+        self.change(
+            entry,
+            record,
+            Promise::Queued,
+            More {
+                marks,
+                ..More::default()
+            },
+        )
+        .await
     }
 
     /// One more append runs for as long as the answer lives.
@@ -510,6 +600,11 @@ impl Inner {
         self.appending.fetch_add(1, Ordering::Relaxed);
         Running(self.clone())
     }
+}
+
+/// Whether a failed sync means that bytes are lost: the kernel tells so once, and calls the next sync a success.
+fn is_loss(error: &BlobError) -> bool {
+    matches!(error, BlobError::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
 }
 
 /// What changes beside the record.

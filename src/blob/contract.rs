@@ -106,8 +106,7 @@ fn is_fixed<T>(result: &Result<T, BlobError>) -> bool {
 async fn everything(store: &dyn BlobStore) -> Vec<File> {
     let mut all = Vec::new();
     for shard in store.shards().await.unwrap() {
-        let files = store.files(&shard).await.unwrap();
-        all.extend(files.into_iter().map(|(file, _)| file));
+        all.extend(store.files(&shard).await.unwrap());
     }
     all
 }

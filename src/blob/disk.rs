@@ -45,7 +45,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -228,7 +227,7 @@ impl BlobStore for DiskBlobs {
         self.pooled(|shared| shared.paths.shards()).await
     }
 
-    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError> {
+    async fn files(&self, shard: &str) -> Result<Vec<File>, BlobError> {
         let shard = shard.to_owned();
         self.pooled(move |shared| shared.paths.files(&shard)).await
     }

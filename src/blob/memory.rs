@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,14 +28,7 @@ pub struct MemoryBlobs {
 type Shared = Arc<Mutex<Vec<u8>>>;
 
 #[derive(Debug, Default)]
-struct Files(HashMap<File, Named>);
-
-/// A name, and the bytes behind it, which may have others.
-#[derive(Debug, Clone)]
-struct Named {
-    bytes: Shared,
-    changed: SystemTime,
-}
+struct Files(HashMap<File, Shared>);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,7 +36,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Files {
     fn bytes(&self, file: &File) -> Option<&Shared> {
-        self.0.get(file).map(|named| &named.bytes)
+        self.0.get(file)
     }
 
     fn len(&self, file: &File) -> Option<u64> {
@@ -52,8 +44,7 @@ impl Files {
     }
 
     fn name(&mut self, file: File, bytes: Shared) {
-        let changed = SystemTime::now();
-        self.0.insert(file, Named { bytes, changed });
+        self.0.insert(file, bytes);
     }
 
     fn put(&mut self, file: File, bytes: Vec<u8>) {
@@ -72,7 +63,7 @@ impl Files {
 
     /// Cuts bytes that have no other name.
     fn shrink(&self, bytes: &Shared, to: u64) -> Result<(), BlobError> {
-        let names = self.0.values().filter(|n| Arc::ptr_eq(&n.bytes, bytes));
+        let names = self.0.values().filter(|n| Arc::ptr_eq(n, bytes));
         if names.count() > 1 {
             return Err(BlobError::Fixed);
         }
@@ -235,12 +226,10 @@ impl BlobStore for MemoryBlobs {
         Ok(vec![SHARD.to_owned()])
     }
 
-    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError> {
+    async fn files(&self, shard: &str) -> Result<Vec<File>, BlobError> {
         let files = MemoryBlobs::files(self);
-        let all = files.0.iter().filter(|_| shard == SHARD);
-        Ok(all
-            .map(|(file, named)| (file.clone(), named.changed))
-            .collect())
+        let all = files.0.keys().filter(|_| shard == SHARD);
+        Ok(all.cloned().collect())
     }
 
     async fn free(&self) -> Result<Option<u64>, BlobError> {
@@ -302,10 +291,6 @@ impl BlobWriter for MemoryWriter {
     }
 
     async fn close(self: Box<Self>) -> Result<(), BlobError> {
-        let mut files = self.store.files();
-        if let Some(named) = files.0.get_mut(&self.target.file) {
-            named.changed = SystemTime::now();
-        }
         Ok(())
     }
 }
@@ -356,6 +341,10 @@ impl JoinParts for MemoryBlobs {
             locked(out).extend_from_slice(&bytes);
         }
         Ok(to)
+    }
+
+    async fn sync_draft(&self, _: &UploadId) -> Result<(), BlobError> {
+        Ok(())
     }
 
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError> {

@@ -8,7 +8,6 @@ mod ranges;
 mod contract;
 
 use std::ops::Range;
-use std::time::SystemTime;
 use std::{io, path::PathBuf};
 
 use async_trait::async_trait;
@@ -29,7 +28,7 @@ pub enum File {
     Draft(UploadId),
     /// The sidecar: what is needed to make the record anew. Written once, at creation.
     About(UploadId),
-    /// The sidecar's other half for a joined upload, and for a part that lies in one: its segments.
+    /// The sidecar's other half for a joined upload: its segments.
     List(UploadId),
 }
 
@@ -127,8 +126,7 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Makes the blob, its sidecar and the names of both survive a power cut.
     async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError>;
 
-    /// The sidecar kept by `create`, for rebuilding; and the list kept by [`JoinParts::link`] or [`JoinParts::adopt`], if
-    /// there is one.
+    /// The sidecar kept by `create`, for rebuilding; and the list kept by [`JoinParts::link`], if there is one.
     async fn about(
         &self,
         id: &UploadId,
@@ -140,8 +138,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The names of the store's shards, for going through everything in small steps.
     async fn shards(&self) -> Result<Vec<String>, BlobError>;
 
-    /// Every file of a shard, with the time of its last change.
-    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError>;
+    /// Every file of a shard.
+    async fn files(&self, shard: &str) -> Result<Vec<File>, BlobError>;
 
     /// How the file is called outside: its path, where it has one. For logs.
     fn name(&self, file: &File) -> String;
@@ -195,11 +193,14 @@ pub trait JoinParts: Send + Sync {
         budget: u64,
     ) -> Result<u64, BlobError>;
 
+    /// Makes the draft's bytes survive a power cut.
+    async fn sync_draft(&self, id: &UploadId) -> Result<(), BlobError>;
+
     /// The draft, synced, becomes `File::Upload(id)`, its directory synced too.
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError>;
 
     /// Gives `part` a name of its own (`File::Link(part, n)`, n being the first that is free) for `len` bytes of
-    /// `File::Upload(whole)` from `start`, the name synced, and writes that segment down as `File::List(part)`.
+    /// `File::Upload(whole)` from `start`, the name synced, and writes it down as `File::List(part)`.
     async fn adopt(
         &self,
         part: &UploadId,

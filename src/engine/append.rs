@@ -9,19 +9,19 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::HeaderMap;
 use http_body::Body;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::ingest::{Ended, Ingest};
 use super::table::{Entry, Live};
-use super::{Engine, Inner, More, PATIENCE, now};
-use crate::blob::BlobError;
+use super::{Create, Engine, Inner, More, PATIENCE, View, is_loss, now, view};
+use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
 use crate::protocol::HeaderError;
 use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
-use crate::upload::{Kind, Millis, Record, UploadId};
+use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
 /// A PATCH, parsed.
 #[derive(Debug)]
@@ -70,15 +70,69 @@ impl Engine {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        let (inner, to) = (self.inner.clone(), id.clone());
+        let appended = self
+            .inner
+            .run(async move { inner.append(&to, append, body).await })
+            .await;
+        match appended {
+            // Nothing was begun; where the upload stands can be told all the same.
+            Err(Reject::Stopping) => Err(Reject::Shutdown {
+                offset: self.look(id).await?.offset,
+            }),
+            other => other,
+        }
+    }
+}
+
+impl Engine {
+    /// A new upload with its first bytes. One whose body was cut stays, and is told with the failure; one whose body is
+    /// refused does not.
+    ///
+    /// # Errors
+    /// As [`Engine::create`] and [`Engine::append`]; nothing is left behind then.
+    pub async fn create_with<B>(
+        &self,
+        create: Create,
+        append: Append,
+        body: B,
+    ) -> Result<(View, Option<Reject>), Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        if let (Some(length), Some(coming)) = (create.length, append.body_length)
+            && coming > length
+        {
+            return Err(Reject::Surplus);
+        }
         let inner = self.inner.clone();
-        let id = id.clone();
         self.inner
-            .run(async move { inner.append(&id, append, body).await })
+            .run(async move { inner.create_with(create, append, body).await })
             .await
     }
 }
 
 impl Inner {
+    async fn create_with<B>(
+        self: Arc<Self>,
+        create: Create,
+        append: Append,
+        body: B,
+    ) -> Result<(View, Option<Reject>), Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let id = self.create(create).await?.id;
+        let ended = self.clone().append(&id, append, body).await.err();
+        match ended {
+            Some(reject) if reject.offset().is_none() => {
+                self.undo(&id).await?;
+                Err(reject)
+            }
+            ended => Ok((view(&*self.usable(&id).await?), ended)),
+        }
+    }
+
     async fn append<B>(
         self: Arc<Self>,
         id: &UploadId,
@@ -167,7 +221,7 @@ impl Inner {
             countable: append.checksum.is_none()
                 && !append.trailer_announced
                 && append.body_length.is_some(),
-            writer: entry.image().writer.take().map(|(writer, _)| writer),
+            writer: self.kept_writer(entry, append.claimed).await,
             recorded: Instant::now(),
             sync_asked: append.claimed,
         };
@@ -177,6 +231,18 @@ impl Inner {
         drop(running);
         self.put_away(entry, writer).await;
         result
+    }
+
+    /// The writer that the last append left, if it stands where this one begins; else a new one cuts what is past that.
+    async fn kept_writer(&self, entry: &Entry, at: u64) -> Option<Box<dyn BlobWriter>> {
+        let (writer, _) = entry.image().writer.take()?;
+        if writer.position() == at {
+            return Some(writer);
+        }
+        if let Err(error) = writer.close().await {
+            warn!(id = %entry.id, %error, "a file did not close well");
+        }
+        None
     }
 
     fn declared(&self, record: &Record, length: u64) -> Result<Record, Reject> {
@@ -238,6 +304,11 @@ impl Inner {
         ended: Ended,
         append: &Append,
     ) -> Result<Appended, Reject> {
+        let failed = matches!(&ended, Ended::Failed(error) if is_loss(error));
+        if failed || ingest.live.lost.load(Ordering::Acquire) {
+            self.lost(ingest.entry).await;
+            return Err(Reject::BlobLost);
+        }
         let verdict = match &ended {
             Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
             Ended::Overflow => Err(self.surplus(&ingest.entry.record())),
@@ -246,13 +317,23 @@ impl Inner {
             }
             _ => Ok(()),
         };
-        if verdict.is_err()
-            && let Some(writer) = &mut ingest.writer
-        {
-            writer.cut(ingest.base).await?;
+        let undone = match &mut ingest.writer {
+            Some(writer) if verdict.is_err() => writer.cut(ingest.base).await,
+            _ => Ok(()),
+        };
+        let end = if verdict.is_err() {
+            ingest.base
+        } else {
+            ingest.position()
+        };
+        let committed = match undone {
+            Ok(()) => self.commit_offset(ingest, end).await,
+            Err(error) => Err(error.into()),
+        };
+        if committed.is_err() {
+            // The file may hold more than what counts: the next writer is a new one, and begins by cutting that.
+            ingest.writer = None;
         }
-        let end = ingest.position();
-        let committed = self.commit_offset(ingest, end).await;
         let appended = committed?;
         let offset = appended.offset;
         match (ended, verdict) {
@@ -284,7 +365,10 @@ impl Inner {
         {
             return Err(Reject::ChecksumMismatch);
         }
+        // Bytes that were told as they came cannot be taken back: where no trailer was announced, and the body has a
+        // length, one that comes all the same (HTTP/2) is not looked at.
         let trailer = trailers
+            .filter(|_| !ingest.countable)
             .map_or(Ok(None), UploadChecksum::from_headers)
             .map_err(|error| match error {
                 ChecksumError::Unknown => Reject::UnknownAlgorithm,
@@ -346,12 +430,12 @@ impl Inner {
             .synced
             .max(ingest.live.synced.load(Ordering::Acquire))
             .min(end);
-        if every
-            && end > record.synced
-            && !completes
-            && let Some(writer) = &mut ingest.writer
-        {
-            writer.sync().await?;
+        if every && end > record.synced && !completes {
+            let synced = match &mut ingest.writer {
+                Some(writer) => writer.sync().await,
+                None => self.blobs.sync(&entry.id, &entry.blob()).await,
+            };
+            self.or_lost(entry, synced).await?;
             next.synced = end;
         }
         if let Some(mark) = record.unverified_from {
@@ -359,8 +443,12 @@ impl Inner {
             next.unverified_from = (!next.is_complete()).then_some(mark.max(end));
         }
         if completes {
-            self.complete(entry, next).await?;
-        } else if end != record.offset {
+            if let Err(reject) = self.complete(entry, next).await {
+                let told = ingest.live.told.load(Ordering::Acquire);
+                self.keep_told(entry, told).await;
+                return Err(reject);
+            }
+        } else if end != record.offset || (every && next.synced != record.synced) {
             self.stamp(&mut next);
             let promise = match (every, next.unverified_from == record.unverified_from) {
                 (true, _) => Promise::Synced,
@@ -377,12 +465,39 @@ impl Inner {
         })
     }
 
+    /// A completion that failed: the upload is not complete, but what HEAD told of it stands.
+    async fn keep_told(&self, entry: &Entry, told: u64) {
+        let record = entry.record();
+        if record.status == Status::Active
+            && let Ok(next) = record.advance(told.max(record.offset), now())
+            && !next.is_complete()
+            && let Err(error) = self
+                .change(entry, next, Promise::Queued, More::default())
+                .await
+        {
+            warn!(id = %entry.id, %error, "the offset could not be recorded");
+        }
+    }
+
+    /// A sync that failed because bytes are lost ends the upload: the next sync would call itself a success.
+    async fn or_lost(&self, entry: &Entry, synced: Result<(), BlobError>) -> Result<(), Reject> {
+        match synced {
+            Err(error) if is_loss(&error) => {
+                error!(id = %entry.id, %error, "the disk lost bytes of this upload");
+                self.lost(entry).await;
+                Err(Reject::BlobLost)
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Commits a record that says complete, once its bytes are as safe as the mode promises, and lets finals know that
     /// waited for it.
     async fn complete(self: &Arc<Self>, entry: &Entry, mut next: Record) -> Result<(), Reject> {
         let process = self.options.durability == Durability::Process;
         if !process {
-            self.blobs.sync(&entry.id, &entry.blob()).await?;
+            let synced = self.blobs.sync(&entry.id, &entry.blob()).await;
+            self.or_lost(entry, synced).await?;
             next.synced = next.offset;
         }
         next.unverified_from = None;
@@ -419,7 +534,7 @@ impl Inner {
     }
 
     /// The file stays open for the next PATCH; that of a complete upload is closed at once.
-    async fn put_away(&self, entry: &Entry, writer: Option<Box<dyn crate::blob::BlobWriter>>) {
+    async fn put_away(&self, entry: &Entry, writer: Option<Box<dyn BlobWriter>>) {
         let Some(writer) = writer else { return };
         if entry.record().is_complete() {
             if let Err(error) = writer.close().await {
@@ -443,6 +558,8 @@ impl<'a> Seen<'a> {
 
 impl Drop for Seen<'_> {
     fn drop(&mut self) {
+        // What was queued at the end must be in the state store before the entry may leave the memory.
+        self.0.use_now();
         self.0.image().live = None;
     }
 }

@@ -22,6 +22,8 @@ use crate::upload::{Record, Status, UploadId};
 
 /// Bytes copied between two looks at the world.
 const STEP: u64 = 8 << 20;
+/// Space that is left to uploads, and not assembled into.
+const MARGIN: u64 = 64 << 20;
 /// When what could not be assembled (no space) is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Parts that are switched in one commit.
@@ -31,8 +33,8 @@ impl Inner {
     /// Runs until the server stops.
     pub(super) async fn assembler(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            for part in self.waiting.take_due() {
-                self.part_complete(&part).await;
+            for id in self.waiting.take_due() {
+                self.finish_waiting(&id).await;
             }
             match self.state.marked(Mark::Assembling).await {
                 Ok(ids) => {
@@ -86,9 +88,9 @@ impl Inner {
         match self.copy(entry, joiner, segments).await {
             Ok(true) => {
                 self.switch(entry, joiner).await?;
-                self.adopt_parts(entry, joiner).await?;
+                // The parts have their own names still.
                 self.drop_segments(entry, segments);
-                Ok(())
+                self.adopt_parts(entry, joiner).await
             }
             Ok(false) => {
                 self.discard(&[File::Draft(entry.id.clone())]).await;
@@ -109,7 +111,12 @@ impl Inner {
         segments: &[Segment],
     ) -> Result<bool, BlobError> {
         let length: u64 = segments.iter().map(|segment| segment.len).sum();
-        if self.blobs.free().await?.is_some_and(|free| free < length) {
+        if self
+            .blobs
+            .free()
+            .await?
+            .is_some_and(|free| free < length.saturating_add(MARGIN))
+        {
             return Err(BlobError::Full);
         }
         let mut at = 0;
@@ -126,11 +133,13 @@ impl Inner {
                 tokio::time::sleep(pause).await;
             }
         }
+        // Before the lock: it may take long.
+        joiner.sync_draft(&entry.id).await?;
         Ok(true)
     }
 
     /// The draft becomes the upload's file.
-    async fn switch(&self, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
+    async fn switch(self: &Arc<Self>, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
         let id = &entry.id;
         let _guard = self
             .locks
@@ -171,27 +180,35 @@ impl Inner {
             while !entry.readers_gone() && !inner.stop.is_cancelled() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            inner.discard(&old).await;
+            if entry.readers_gone() {
+                inner.discard(&old).await;
+            }
         });
     }
 
     /// The parts' records point at their ranges in the final's file from now on, and their own files go. With that the
     /// final is done.
-    async fn adopt_parts(&self, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
+    async fn adopt_parts(
+        self: &Arc<Self>,
+        entry: &Entry,
+        joiner: &dyn JoinParts,
+    ) -> Result<(), Reject> {
         let parts = entry.image().parts.clone();
         let mut seen = HashSet::new();
         let mut start = 0;
         let mut moves = Vec::new();
         for part in parts.iter() {
-            // Where a part in the middle is gone, what follows it cannot be placed; those parts keep their own files.
-            let Ok(part) = self.usable(part).await else {
-                break;
+            let part = match self.entry(part).await {
+                Ok(part) => part,
+                // Its length went with its tombstone, and what follows it cannot be placed: it keeps its own files.
+                Err(Reject::NotFound) => break,
+                Err(reject) => return Err(reject),
             };
-            let len = part.record().offset;
-            if seen.insert(part.id.clone()) && len > 0 {
-                moves.push((part, start, len));
+            let record = part.record();
+            if seen.insert(part.id.clone()) && record.offset > 0 && record.is_complete() {
+                moves.push((part, start, record.offset));
             }
-            start += len;
+            start += record.offset;
         }
         for batch in moves.chunks(BATCH) {
             self.adopt_batch(&entry.id, joiner, batch).await?;
@@ -201,6 +218,9 @@ impl Inner {
             .lock(&entry.id, false, PATIENCE)
             .await
             .ok_or(Reject::Locked)?;
+        if entry.record().status != Status::Completed {
+            return Ok(());
+        }
         let more = More {
             details: vec![(Detail::Parts, None)],
             marks: vec![(Mark::Assembling, false)],
@@ -210,7 +230,7 @@ impl Inner {
     }
 
     async fn adopt_batch(
-        &self,
+        self: &Arc<Self>,
         whole: &UploadId,
         joiner: &dyn JoinParts,
         batch: &[(Arc<Entry>, u64, u64)],
@@ -218,9 +238,11 @@ impl Inner {
         let mut held: Vec<(Box<dyn Guard>, &Arc<Entry>, Segment)> = Vec::new();
         let mut changes = Vec::new();
         for (entry, start, len) in batch {
-            let Some(guard) = self.locks.try_lock(&entry.id) else {
-                continue;
-            };
+            let guard = self
+                .locks
+                .lock(&entry.id, false, PATIENCE)
+                .await
+                .ok_or(Reject::Locked)?;
             let record = entry.record();
             if !record.is_complete() || *entry.blob() != Blob::Own(entry.id.clone()) {
                 continue;
@@ -232,7 +254,14 @@ impl Inner {
             });
             held.push((guard, entry, segment));
         }
-        self.state.commit(changes, Promise::Synced).await?;
+        if let Err(reject) = self.commit(changes, Promise::Synced).await {
+            let new: Vec<File> = held
+                .iter()
+                .map(|(_, _, segment)| segment.file.clone())
+                .collect();
+            self.discard(&new).await;
+            return Err(reject);
+        }
         let mut old = Vec::with_capacity(held.len());
         for (_, entry, segment) in &held {
             entry.image().blob = Arc::new(Blob::Segments(vec![segment.clone()]));

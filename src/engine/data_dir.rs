@@ -17,6 +17,8 @@ pub struct DataDir {
     /// Locked; also what `syncfs` is called on.
     dir: std::fs::File,
     boot: Boot,
+    /// Whether the last server knew every upload to have its record.
+    records: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ struct Boot {
     id: String,
     clean: bool,
     power_cuts: u32,
+    /// Whether every upload has its record: false from before the database is opened until it is known to be whole.
+    #[serde(default)]
+    records: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -60,10 +65,18 @@ impl DataDir {
             Err(error) => return Err(failed(error.into())),
         }
         let boot = next_boot(read_boot(path).map_err(failed)?, &machine_boot_id());
+        let (boot, records) = (
+            Boot {
+                records: false,
+                ..boot
+            },
+            boot.records,
+        );
         let this = Self {
             path: path.into(),
             dir,
             boot,
+            records,
         };
         this.write_boot(&this.boot).map_err(failed)?;
         Ok(this)
@@ -73,6 +86,23 @@ impl DataDir {
     #[must_use]
     pub fn power_cuts(&self) -> u32 {
         self.boot.power_cuts
+    }
+
+    /// Whether the state database can be trusted to have every upload's record. If not (it was new or set aside, and the
+    /// rebuild did not come to its end), the records are to be made from the sidecars before any file is taken for an
+    /// orphan.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        self.records
+    }
+
+    /// Notes that every upload has its record.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn records_complete(&mut self) -> io::Result<()> {
+        self.boot.records = true;
+        self.write_boot(&self.boot)
     }
 
     /// Notes a clean end, once everything in the directory is on the disk. The directory stays locked while `self` lives.
@@ -102,7 +132,7 @@ fn read_boot(path: &Path) -> io::Result<Option<Boot>> {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)
             .inspect_err(|error| warn!(%error, "the data directory's file `boot` is damaged: taken for a loss of power"))
             .ok()
-            .or(Some(Boot { id: String::new(), clean: false, power_cuts: seconds() }))),
+            .or(Some(Boot { id: String::new(), clean: false, power_cuts: seconds(), records: false }))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -125,14 +155,19 @@ fn machine_boot_id() -> String {
 }
 
 fn next_boot(before: Option<Boot>, id: &str) -> Boot {
-    let power_cuts = before.map_or(0, |before| {
-        let lost = !before.clean && before.id != id;
-        before.power_cuts + u32::from(lost)
-    });
+    let lost = before
+        .as_ref()
+        .is_some_and(|before| !before.clean && before.id != id);
+    // A loss of power may have taken the database's last records, and left their files.
+    let records = before
+        .as_ref()
+        .is_some_and(|before| before.records && !lost);
+    let power_cuts = before.map_or(0, |before| before.power_cuts + u32::from(lost));
     Boot {
         id: id.to_owned(),
         clean: false,
         power_cuts,
+        records,
     }
 }
 
@@ -145,6 +180,7 @@ mod tests {
             id: id.into(),
             clean,
             power_cuts,
+            records: false,
         }
     }
 

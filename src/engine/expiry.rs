@@ -2,11 +2,11 @@
 //! files of resting uploads are closed, entries nobody asks for leave the memory.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::{Inner, millis, now};
+use super::{Inner, More, millis, now};
 use crate::blob::{Blob, File};
 use crate::error::Reject;
 use crate::state::Change;
@@ -45,13 +45,13 @@ impl Inner {
             (life / 4).clamp(Duration::from_millis(250), Duration::from_mins(1))
         });
         let mut first = true;
-        let mut orphans_next = SystemTime::UNIX_EPOCH;
+        let mut orphans_next = Instant::now();
         loop {
             self.sweep(first).await;
             first = false;
-            if SystemTime::now() >= orphans_next {
+            if Instant::now() >= orphans_next {
                 self.sweep_files().await;
-                orphans_next = SystemTime::now() + ORPHANS;
+                orphans_next = Instant::now() + ORPHANS;
             }
             if !self.unless_stopped(between).await {
                 return;
@@ -68,7 +68,7 @@ impl Inner {
     }
 
     /// One paced walk over all records.
-    async fn sweep(&self, mend: bool) {
+    async fn sweep(self: &Arc<Self>, mend: bool) {
         let mut after: Option<UploadId> = None;
         loop {
             let page = match self.state.scan(after.as_ref(), PAGE).await {
@@ -86,7 +86,7 @@ impl Inner {
         }
     }
 
-    async fn sweep_one(&self, id: &UploadId, record: &Record, mend: bool) {
+    async fn sweep_one(self: &Arc<Self>, id: &UploadId, record: &Record, mend: bool) {
         let now = now();
         if record.is_tombstone() {
             if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
@@ -96,7 +96,7 @@ impl Inner {
                     return warn!(%id, %error, "a tombstone stays");
                 }
                 self.table.forget(id);
-                if let Err(error) = self.state.commit(vec![gone], Promise::Queued).await {
+                if let Err(error) = self.commit(vec![gone], Promise::Queued).await {
                     warn!(%id, %error, "a tombstone stays");
                 }
             }
@@ -107,7 +107,7 @@ impl Inner {
         }
     }
 
-    async fn expire(&self, id: &UploadId) {
+    async fn expire(self: &Arc<Self>, id: &UploadId) {
         // Whoever writes to it now keeps it alive.
         let Some(guard) = self.locks.try_lock(id) else {
             return;
@@ -115,8 +115,23 @@ impl Inner {
         let Some(entry) = self.entry_logged(id).await else {
             return;
         };
-        if entry.record().is_tombstone() || !due(&entry.record(), now()) {
+        let record = entry.record();
+        if record.is_tombstone() || !due(&record, now()) {
             return;
+        }
+        if record.kind == Kind::Final && record.status == Status::Active {
+            let mut next = record;
+            next.touched = self.last_touched(&entry).await;
+            self.stamp(&mut next);
+            if !due(&next, now()) {
+                if let Err(reject) = self
+                    .change(&entry, next, Promise::Queued, More::default())
+                    .await
+                {
+                    warn!(%id, %reject, "a waiting final's life could not be extended");
+                }
+                return;
+            }
         }
         match self.end(&entry, Status::Expired, guard.as_ref()).await {
             Ok(()) => debug!(%id, "expired"),
@@ -126,7 +141,7 @@ impl Inner {
 
     /// One paced walk over all files: those of no upload, or of one that ended, go. Those with a sidecar are of an upload,
     /// whatever the state store knows.
-    async fn sweep_files(&self) {
+    async fn sweep_files(self: &Arc<Self>) {
         let shards = match self.blobs.shards().await {
             Ok(shards) => shards,
             Err(error) => return warn!(%error, "the sweep could not list the files"),
@@ -137,16 +152,8 @@ impl Inner {
                 Ok(files) => files,
                 Err(error) => return warn!(%error, shard, "the sweep could not list the files"),
             };
-            let mut orphans = Vec::new();
-            for (file, changed) in files {
-                // What this process has just made may not have its record yet.
-                if changed < self.started && self.is_orphan(&file).await {
-                    orphans.push(file);
-                }
-            }
-            removed += orphans.len();
-            if let Err(error) = self.blobs.remove(&orphans).await {
-                warn!(%error, shard, "orphaned files stay");
+            for file in files {
+                removed += usize::from(self.remove_orphan(&shard, &file).await);
             }
             if !self.unless_stopped(PAUSE).await {
                 return;
@@ -157,7 +164,24 @@ impl Inner {
         }
     }
 
-    async fn is_orphan(&self, file: &File) -> bool {
+    /// Looked at and removed under its upload's lock, which a creation and a join hold until there is a record.
+    async fn remove_orphan(self: &Arc<Self>, shard: &str, file: &File) -> bool {
+        let Some(_guard) = self.locks.try_lock(file.owner()) else {
+            return false;
+        };
+        if !self.is_orphan(file).await {
+            return false;
+        }
+        match self.blobs.remove(std::slice::from_ref(file)).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, shard, ?file, "an orphaned file stays");
+                false
+            }
+        }
+    }
+
+    async fn is_orphan(self: &Arc<Self>, file: &File) -> bool {
         match self.state.get(file.owner()).await {
             Ok(None) => matches!(self.entry(file.owner()).await, Err(Reject::NotFound)),
             Ok(Some(record)) if record.is_tombstone() => true,

@@ -9,10 +9,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::append::open_mark;
 use super::table::{Entry, Live};
-use super::{Inner, now};
+use super::{Inner, is_loss, now};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::lock::Guard;
@@ -203,8 +204,12 @@ impl Ingest<'_> {
         self.sync_asked = end;
         let (engine, entry, live) = (self.engine.clone(), self.entry.clone(), self.live.clone());
         self.engine.tasks.spawn(async move {
-            if engine.blobs.sync(&entry.id, &entry.blob()).await.is_ok() {
-                live.synced.fetch_max(end, Ordering::AcqRel);
+            match engine.blobs.sync(&entry.id, &entry.blob()).await {
+                Ok(()) => {
+                    live.synced.fetch_max(end, Ordering::AcqRel);
+                }
+                Err(error) if is_loss(&error) => live.lost.store(true, Ordering::Release),
+                Err(error) => warn!(id = %entry.id, %error, "not synced"),
             }
         });
     }

@@ -16,7 +16,7 @@ use crate::blob::{Blob, BlobError, JoinParts, Segment};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::state::{Detail, Mark, Promise};
-use crate::upload::{Failure, Kind, Record, Status, UploadId};
+use crate::upload::{Failure, Kind, Millis, Record, Status, UploadId};
 
 /// A final to create.
 #[derive(Debug, Clone)]
@@ -82,35 +82,21 @@ impl Waiting {
 
     /// A part was found complete outside any request: its finals are looked at in the background.
     pub(super) fn wake(&self, part: &UploadId) {
-        if self.needs(part) {
-            self.due
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(part.clone());
+        for id in self.of(part) {
+            self.postpone(&id);
             self.notify.notify_one();
         }
     }
 
-    /// A waiting final is new here: it is looked at in the background.
-    pub(super) fn look_at(&self, id: &UploadId) {
-        let part = self
-            .finals()
-            .iter()
-            .find(|(_, list)| list.contains(id))
-            .map(|(part, _)| part.clone());
-        if let Some(part) = part {
-            self.wake(&part);
-        }
-    }
-
-    /// The same, some time later.
-    fn postpone(&self, parts: &[UploadId]) {
+    /// A final is looked at again, some time later.
+    fn postpone(&self, id: &UploadId) {
         self.due
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(parts.first().cloned());
+            .push(id.clone());
     }
 
+    /// Finals that are to be looked at again.
     pub(super) fn take_due(&self) -> Vec<UploadId> {
         std::mem::take(&mut self.due.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -130,21 +116,21 @@ impl Inner {
             });
         }
         let id = UploadId::random();
+        // Its links are no orphans while there is no record yet.
+        let held = self.locks.try_lock(&id);
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
         let mut image = Image::new(&id, Record::new(Kind::Final, None, now()));
         image.metadata = join.metadata;
         image.concat = Some(join.concat);
         image.parts = parts.clone();
         if all_complete {
-            let (blob, length) = self
-                .link(&id, &parts)
-                .await
-                .map_err(|reject| match reject {
-                    Reject::Blob(BlobError::Lost) => {
-                        Reject::BadPart("a part whose bytes are lost".into())
-                    }
-                    other => other,
-                })?;
+            let (blob, length) =
+                self.link(&id, &parts)
+                    .await
+                    .map_err(|reject| match reject.wire().0 {
+                        404 | 410 => Reject::BadPart("a part that has just gone".into()),
+                        _ => reject,
+                    })?;
             let status = self.joined_status(length);
             image.blob = Arc::new(blob);
             image.record = Record {
@@ -171,12 +157,16 @@ impl Inner {
             self.waiting.forget(&id);
             return Err(reject);
         }
+        drop(held);
         self.finish_waiting(&id).await;
         Ok(super::view(&*self.usable(&id).await?))
     }
 
     /// Every part must be a partial upload that can be used. Answers whether all are complete, and the bytes known so far.
-    async fn check_parts(&self, parts: &[(UploadId, String)]) -> Result<(bool, u64), Reject> {
+    async fn check_parts(
+        self: &Arc<Self>,
+        parts: &[(UploadId, String)],
+    ) -> Result<(bool, u64), Reject> {
         let mut seen: HashMap<&UploadId, (bool, u64)> = HashMap::new();
         let (mut all_complete, mut known) = (true, 0u64);
         for (part, named) in parts {
@@ -204,7 +194,11 @@ impl Inner {
     }
 
     /// The blob of a final over its complete parts' bytes, and its length.
-    async fn link(&self, id: &UploadId, parts: &[UploadId]) -> Result<(Blob, u64), Reject> {
+    async fn link(
+        self: &Arc<Self>,
+        id: &UploadId,
+        parts: &[UploadId],
+    ) -> Result<(Blob, u64), Reject> {
         let joiner = self.joiner()?;
         let mut tries = 0;
         loop {
@@ -246,7 +240,7 @@ impl Inner {
     }
 
     /// The parts of a joined final go, unless another final waits for them.
-    async fn drop_parts(&self, parts: &[UploadId]) {
+    async fn drop_parts(self: &Arc<Self>, parts: &[UploadId]) {
         for part in parts {
             if self.waiting.needs(part) {
                 continue;
@@ -263,13 +257,34 @@ impl Inner {
     }
 
     /// The length a waiting final will have, once every part's is known.
-    pub(super) async fn expected_length(&self, entry: &Entry) -> Option<u64> {
-        let parts = entry.image().parts.clone();
+    pub(super) async fn expected_length(self: &Arc<Self>, entry: &Entry) -> Option<u64> {
+        let (parts, known) = {
+            let image = entry.image();
+            (image.parts.clone(), image.expected)
+        };
+        if known.is_some() {
+            return known;
+        }
         let mut sum = 0u64;
         for part in parts.iter() {
             sum = sum.checked_add(self.usable(part).await.ok()?.record().length?)?;
         }
+        entry.image().expected = Some(sum);
         Some(sum)
+    }
+
+    /// When a waiting final or one of its parts was last touched: as long as bytes come for it, it lives.
+    pub(super) async fn last_touched(self: &Arc<Self>, entry: &Entry) -> Millis {
+        let (parts, mut last) = {
+            let image = entry.image();
+            (image.parts.clone(), image.record.touched)
+        };
+        for part in parts.iter() {
+            if let Ok(part) = self.entry(part).await {
+                last = last.max(part.record().touched);
+            }
+        }
+        last
     }
 
     /// A part is complete: finals that waited for it alone are complete too.
@@ -280,38 +295,32 @@ impl Inner {
     }
 
     /// A part is gone: finals that waited for it have failed.
-    pub(super) async fn part_gone(&self, part: &UploadId) {
+    pub(super) async fn part_gone(self: &Arc<Self>, part: &UploadId) {
         for id in self.waiting.of(part) {
-            let Some(_guard) = self.locks.lock(&id, true, PATIENCE).await else {
-                continue;
-            };
-            let Some(entry) = self.entry_logged(&id).await else {
-                continue;
-            };
-            if entry.record().status == Status::Active {
-                self.fail(&entry, Failure::PartGone, vec![(Mark::Waiting, false)])
-                    .await;
-            }
-            self.waiting.forget(&id);
+            self.finish_waiting(&id).await;
         }
     }
 
-    /// Joins a waiting final if all its parts are complete.
+    /// Joins a waiting final if all its parts are complete; it has failed if one is gone. What cannot be told now is looked
+    /// at again.
     pub(super) async fn finish_waiting(self: &Arc<Self>, id: &UploadId) {
         let Some(_guard) = self.locks.lock(id, false, PATIENCE).await else {
-            return;
+            return self.waiting.postpone(id);
         };
-        let Some(entry) = self.entry_logged(id).await else {
-            return;
+        let entry = match self.entry(id).await {
+            Ok(entry) if entry.record().status == Status::Active => entry,
+            Ok(_) | Err(Reject::NotFound) => return self.waiting.forget(id),
+            Err(reject) => {
+                warn!(%id, %reject, "a waiting final cannot be loaded");
+                return self.waiting.postpone(id);
+            }
         };
-        if entry.record().status != Status::Active {
-            return self.waiting.forget(id);
-        }
         let parts = entry.image().parts.clone();
         for part in parts.iter() {
             match self.usable(part).await {
                 Ok(part) if part.is_complete_partial() => {}
-                Ok(_) | Err(Reject::State(_) | Reject::Blob(_)) => return,
+                Ok(_) => return,
+                Err(reject) if reject.wire().0 == 500 => return self.waiting.postpone(id),
                 Err(_) => {
                     self.fail(&entry, Failure::PartGone, vec![(Mark::Waiting, false)])
                         .await;
@@ -328,13 +337,17 @@ impl Inner {
             }
             Err(reject) => {
                 warn!(%id, %reject, "a waiting final could not be joined, and is tried again");
-                self.waiting.postpone(&parts);
+                self.waiting.postpone(id);
             }
         }
     }
 
     /// `None`: the parts come to too much, and the final has failed.
-    async fn join_waiting(&self, entry: &Entry, parts: &[UploadId]) -> Result<Option<u64>, Reject> {
+    async fn join_waiting(
+        self: &Arc<Self>,
+        entry: &Entry,
+        parts: &[UploadId],
+    ) -> Result<Option<u64>, Reject> {
         let (blob, length) = self.link(&entry.id, parts).await?;
         let mut record = entry.record();
         let mut marks = vec![(Mark::Waiting, false)];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use super::table::{Entry, Image};
 use super::{Inner, More, now};
@@ -26,26 +26,51 @@ pub(super) fn decode<T: DeserializeOwned>(id: &UploadId, bytes: &[u8]) -> Result
 
 impl Inner {
     /// The upload, whatever its state; loaded if need be.
-    pub(super) async fn entry(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
-        let slot = self.table.slot(id);
-        let loaded = slot.get_or_try_init(|| self.load(id)).await.cloned();
-        if loaded.is_err() {
-            drop(slot);
-            self.table.forget_empty(id);
+    pub(super) async fn entry(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        if let Some(entry) = self.table.slot(id).get() {
+            return Ok(entry.clone());
         }
-        loaded
+        // In a task of its own: a request that goes away must not leave a mended upload half loaded.
+        let (inner, id) = (self.clone(), id.clone());
+        let load = async move {
+            let slot = inner.table.slot(&id);
+            let loaded = slot.get_or_try_init(|| inner.load(&id)).await.cloned();
+            if loaded.is_err() {
+                drop(slot);
+                inner.table.forget_empty(&id);
+            }
+            loaded
+        };
+        match tokio::spawn(load.in_current_span()).await {
+            Ok(loaded) => loaded,
+            Err(panic) => {
+                error!(%panic, "loading an upload ended in a panic");
+                Err(Reject::Panicked)
+            }
+        }
+    }
+
+    /// The upload, if it has not ended: it can be terminated, even if it failed.
+    pub(super) async fn there(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        let entry = self.entry(id).await?;
+        let failed = matches!(entry.record().status, Status::Failed(_));
+        if failed {
+            Ok(entry)
+        } else {
+            self.usable(id).await
+        }
     }
 
     /// The upload, if it can still be used.
-    pub(super) async fn usable(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+    pub(super) async fn usable(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
         let entry = self.entry(id).await?;
         let (status, expires) = {
             let image = entry.image();
-            // While bytes come it lives, whatever the record of before them says.
-            (
-                image.record.status,
-                image.record.expires.filter(|_| image.live.is_none()),
-            )
+            // While bytes come it lives, whatever the record of before them says; and a final that waits, as long as
+            // its parts: the sweeper looks at them.
+            let lives = image.live.is_some()
+                || (image.record.kind == Kind::Final && image.record.status == Status::Active);
+            (image.record.status, image.record.expires.filter(|_| !lives))
         };
         match status {
             Status::Cancelled => Err(Reject::NotFound),
@@ -62,7 +87,7 @@ impl Inner {
         }
     }
 
-    async fn load(&self, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+    async fn load(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
         let record = match self.state.get(id).await? {
             Some(record) => record,
             None => self.revive(id).await?.ok_or(Reject::NotFound)?,
@@ -108,6 +133,10 @@ impl Inner {
             }
             return Ok(false);
         }
+        if record.status == Status::Failed(Failure::BlobLost) {
+            self.resurrect(entry, record).await?;
+            return Ok(false);
+        }
         // A range of a larger file does not witness its own bytes, and a waiting final has none.
         if record.status != Status::Active
             || record.kind == Kind::Final
@@ -116,7 +145,7 @@ impl Inner {
             return Ok(false);
         }
         let stored = self.blobs.stored(&blob).await?;
-        let power_cut = record.power_cuts < self.options.power_cuts;
+        let power_cut = record.power_cuts != self.options.power_cuts;
         let Some(keep) = safe_bytes(&record, stored, power_cut) else {
             self.fail(entry, Failure::BlobLost, Vec::new()).await;
             return Ok(false);
@@ -125,7 +154,8 @@ impl Inner {
             // Also where nothing is cut: space reserved before a crash is given back.
             self.blobs.cut(&blob, keep).await?;
         }
-        if keep == record.offset && !power_cut {
+        let every = self.options.durability == Durability::Every;
+        if keep == record.offset && !power_cut && !(every && keep > record.synced) {
             return Ok(false);
         }
         self.mend(entry, record, keep, stored).await
@@ -149,14 +179,19 @@ impl Inner {
             offset: before.min(keep),
             ..record
         };
-        let next = from.advance(keep, touched)?;
+        let mut next = from.advance(keep, touched)?;
         let completed = next.is_complete();
-        let promise = if completed && self.options.durability != Durability::Process {
-            self.blobs.sync(&entry.id, &entry.blob()).await?;
-            Promise::Synced
-        } else {
-            Promise::Queued
+        let promise = match self.options.durability {
+            Durability::Process => Promise::Queued,
+            Durability::Complete if !completed => Promise::Queued,
+            // It is told from here on, and what is told survives a power cut.
+            Durability::Complete | Durability::Every => {
+                self.blobs.sync(&entry.id, &entry.blob()).await?;
+                next.synced = keep;
+                Promise::Synced
+            }
         };
+        self.stamp(&mut next);
         let more = More {
             marks: vec![(Mark::Open, false)],
             ..More::default()
@@ -165,8 +200,26 @@ impl Inner {
         Ok(completed)
     }
 
+    /// Bytes that were gone are back, as after a file system that was not mounted.
+    async fn resurrect(&self, entry: &Entry, record: Record) -> Result<(), Reject> {
+        if self.blobs.stored(&entry.blob()).await? < record.offset {
+            return Ok(());
+        }
+        warn!(id = %entry.id, "bytes that were lost are there again");
+        let complete = record.length == Some(record.offset);
+        let status = if complete {
+            Status::Completed
+        } else {
+            Status::Active
+        };
+        let mut next = Record { status, ..record };
+        self.stamp(&mut next);
+        self.change(entry, next, Promise::Queued, More::default())
+            .await
+    }
+
     /// A final that is stored but cannot be loaded is told in the log, and is left alone.
-    pub(super) async fn entry_logged(&self, id: &UploadId) -> Option<Arc<Entry>> {
+    pub(super) async fn entry_logged(self: &Arc<Self>, id: &UploadId) -> Option<Arc<Entry>> {
         match self.entry(id).await {
             Ok(entry) => Some(entry),
             Err(Reject::NotFound) => None,

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::about::About;
 use super::join::Waiting;
@@ -18,8 +17,8 @@ use super::{Engine, Inner, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
 use crate::lock::Locker;
-use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
-use crate::upload::{Kind, Record, Status, UploadId};
+use crate::state::{Change, Detail, Mark, Promise, StateStore};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
 /// What the start found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Engine {
             stop: CancellationToken::new(),
             appending: AtomicUsize::new(0),
             assemble: Notify::new(),
-            started: SystemTime::now(),
+            broken: CancellationToken::new(),
         });
         let mut found = Recovered::default();
         // sled takes a log whose beginning is damaged for an empty one: no record at all is no proof that there was none.
@@ -96,7 +95,7 @@ impl Inner {
             }
         }
         for change in closed {
-            self.state.commit(vec![change], Promise::Queued).await?;
+            self.commit(vec![change], Promise::Queued).await?;
         }
         for id in &waiting {
             self.finish_waiting(id).await;
@@ -110,17 +109,28 @@ impl Inner {
         let mut rebuilt = 0;
         for shard in self.blobs.shards().await? {
             let mut changes = Vec::new();
-            for (file, _) in self.blobs.files(&shard).await? {
-                let File::About(id) = file else { continue };
-                match self.rebuild_one(&id).await {
-                    Ok(Some(change)) => changes.push(change),
-                    Ok(None) => warn!(%id, "the sidecar cannot be read: this upload stays lost"),
-                    Err(reject) => warn!(%id, %reject, "this upload cannot be rebuilt"),
+            for file in self.blobs.files(&shard).await? {
+                let File::About(id) = file else {
+                    continue;
+                };
+                // What an interrupted rebuild has made already stays as it is.
+                if self.state.get(&id).await?.is_some() {
+                    continue;
+                }
+                match self.rebuild_one(&id).await? {
+                    Some(change) => changes.push(change),
+                    None => {
+                        error!(%id, "the sidecar cannot be read: this upload is lost, and its files stay");
+                        let mut record = Record::new(Kind::Plain, None, super::now());
+                        record.status = Status::Failed(Failure::BlobLost);
+                        record.offset = u64::MAX;
+                        changes.push(Change::record(&id, None, Some(record)));
+                    }
                 }
             }
             rebuilt += changes.len();
             if !changes.is_empty() {
-                self.state.commit(changes, Promise::Synced).await?;
+                self.commit(changes, Promise::Synced).await?;
             }
         }
         if rebuilt > 0 {
@@ -139,18 +149,16 @@ impl Inner {
             return Ok(None);
         };
         error!(%id, "A RECORD WAS LOST by the state store: made anew from the sidecar");
-        match self.state.commit(vec![change], Promise::Flushed).await {
-            // Somebody else was as quick.
-            Ok(()) | Err(StateError::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let record = self.state.get(id).await?;
-        if self.state.marked(Mark::Waiting).await?.contains(id)
-            && let Some(parts) = self.state.detail(id, Detail::Parts).await?
-        {
-            self.waiting
-                .register(id, &load::decode::<Vec<UploadId>>(id, &parts)?);
-            self.waiting.look_at(id);
+        let record = change.record.clone();
+        let waits = change.marks.contains(&(Mark::Waiting, true));
+        self.commit(vec![change], Promise::Flushed).await?;
+        if waits && let Some(parts) = self.state.detail(id, Detail::Parts).await? {
+            let parts: Vec<UploadId> = load::decode(id, &parts)?;
+            self.waiting.register(id, &parts);
+            parts
+                .first()
+                .into_iter()
+                .for_each(|part| self.waiting.wake(part));
         }
         self.assemble.notify_one();
         Ok(record)
@@ -181,10 +189,8 @@ impl Inner {
                 .details
                 .push((Detail::Segments, Some(load::encode(&list))));
         } else {
-            record = record.advance(
-                about.length.map_or(stored, |length| stored.min(length)),
-                record.touched,
-            )?;
+            let offset = about.length.map_or(stored, |length| stored.min(length));
+            record = record.advance(offset, record.touched)?;
             record.synced = record.offset;
         }
         self.stamp(&mut record);

@@ -1,7 +1,7 @@
 //! The uploads in memory: what is being written or was asked for lately. HEAD and offset checks are answered from here.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub(crate) struct Image {
     pub(crate) writer: Option<(Box<dyn BlobWriter>, Instant)>,
     /// Whether the state store lists the upload as open.
     pub(crate) marked_open: bool,
+    /// Of a final that waits: the length it will have, once that was worked out.
+    pub(crate) expected: Option<u64>,
 }
 
 /// The running append, as others see it.
@@ -43,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) told: AtomicU64,
     /// Bytes known to be on the disk, from syncs beside the writing.
     pub(crate) synced: AtomicU64,
+    /// A sync beside the writing found that the disk lost bytes.
+    pub(crate) lost: AtomicBool,
     /// When the last frame came, in milliseconds on [`tick`]'s clock.
     frame: AtomicU64,
 }
@@ -53,6 +57,7 @@ impl Live {
             offset: AtomicU64::new(offset),
             told: AtomicU64::new(offset),
             synced: AtomicU64::new(synced),
+            lost: AtomicBool::new(false),
             frame: AtomicU64::new(tick()),
         }
     }
@@ -87,6 +92,11 @@ impl Entry {
         self.image.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody used it: it stays in memory.
+    pub(crate) fn use_now(&self) {
+        self.seen.store(tick(), Ordering::Relaxed);
+    }
+
     pub(crate) fn record(&self) -> Record {
         self.image().record.clone()
     }
@@ -117,7 +127,14 @@ impl Image {
             live: None,
             writer: None,
             marked_open: false,
+            expected: None,
         }
+    }
+
+    /// Whether what is kept of the upload is more than most have.
+    fn is_heavy(&self) -> bool {
+        let text = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        text(&self.metadata) + text(&self.concat) > 4096 || self.parts.len() > 100
     }
 
     /// The offset that a client may be told now: the record's, or what the running append has made safe since.
@@ -156,18 +173,11 @@ impl Table {
         let mut slots = self.slots();
         if let Some(slot) = slots.get(id) {
             if let Some(entry) = slot.get() {
-                entry.seen.store(tick(), Ordering::Relaxed);
+                entry.use_now();
             }
             return slot.clone();
         }
         slots.entry(id.clone()).or_default().clone()
-    }
-
-    /// A new upload.
-    pub(crate) fn insert(&self, entry: Arc<Entry>) {
-        let id = entry.id.clone();
-        self.slots()
-            .insert(id, Arc::new(OnceCell::new_with(Some(entry))));
     }
 
     /// Forgets a slot that nothing was loaded into: an unknown id must not stay in memory.
@@ -206,19 +216,21 @@ impl Table {
     /// Drops what nobody holds and nobody asked for lately, and unused slots.
     pub(crate) fn evict(&self) {
         let mut slots = self.slots();
-        let patience = if slots.len() > Self::ROOM {
-            Self::LEAST
-        } else {
-            Self::REST
-        };
+        let crowded = slots.len() > Self::ROOM;
         let now = tick();
         slots.retain(|_, slot| {
-            Arc::strong_count(slot) > 1
-                || slot.get().is_some_and(|entry| {
-                    Arc::strong_count(entry) > 1
-                        || entry.image().writer.is_some()
-                        || now.saturating_sub(entry.seen.load(Ordering::Relaxed)) < patience
-                })
+            let stays = |entry: &Arc<Entry>| {
+                let image = entry.image();
+                let patience = if crowded || image.is_heavy() {
+                    Self::LEAST
+                } else {
+                    Self::REST
+                };
+                Arc::strong_count(entry) > 1
+                    || image.writer.is_some()
+                    || now.saturating_sub(entry.seen.load(Ordering::Relaxed)) < patience
+            };
+            Arc::strong_count(slot) > 1 || slot.get().is_some_and(stays)
         });
     }
 }

@@ -75,11 +75,16 @@ impl Locker for MemoryLocker {
     async fn lock(&self, id: &UploadId, ask: bool, patience: Duration) -> Option<Box<dyn Guard>> {
         let slot = self.slot(id);
         let asking = ask.then(|| Asking::start(slot.clone()));
-        let turn = tokio::time::timeout(patience, slot.turn.clone().lock_owned())
-            .await
-            .ok()?;
+        let turn = tokio::time::timeout(patience, slot.turn.clone().lock_owned()).await;
         drop(asking);
-        Some(self.guard(id, slot, turn))
+        match turn {
+            Ok(turn) => Some(self.guard(id, slot, turn)),
+            Err(_) => {
+                drop(slot);
+                forget_unused(&self.held, id);
+                None
+            }
+        }
     }
 }
 
@@ -122,15 +127,17 @@ impl Guard for MemoryGuard {
 
 impl Drop for MemoryGuard {
     fn drop(&mut self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         self.turn = None;
         self.slot = None;
-        if held
-            .get(&self.id)
-            .is_some_and(|slot| slot.strong_count() == 0)
-        {
-            held.remove(&self.id);
-        }
+        forget_unused(&self.held, &self.id);
+    }
+}
+
+/// Nothing stays of a lock that nobody holds or waits for.
+fn forget_unused(held: &Held, id: &UploadId) {
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.get(id).is_some_and(|slot| slot.strong_count() == 0) {
+        held.remove(id);
     }
 }
 

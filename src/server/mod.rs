@@ -51,7 +51,7 @@ pub enum StartError {
     #[error("cannot start: {0}")]
     System(#[source] io::Error),
     /// It ended without being asked to.
-    #[error("the server can accept no more connections")]
+    #[error("the server ended by itself; the log says why")]
     Deaf,
     /// It was told twice to stop, and did not wait for what was still open.
     #[error("stopped by a second signal before everything was closed")]

@@ -33,7 +33,7 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         tokio::task::spawn_blocking(move || stores(&config))
     };
     let Stores {
-        dir,
+        mut dir,
         blobs,
         state,
         rebuild,
@@ -53,6 +53,11 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         rebuilt = found.rebuilt,
         "uploads recovered"
     );
+    let dir = tokio::task::spawn_blocking(move || dir.records_complete().map(|()| dir)).await;
+    let dir = dir
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(StartError::System)?;
     let app = App::new(engine.clone(), settings(config)?);
     Ok(Open { engine, dir, app })
 }
@@ -61,7 +66,7 @@ struct Stores {
     dir: DataDir,
     blobs: DiskBlobs,
     state: SledState,
-    /// The database is new: if there are sidecars, the records are made from them.
+    /// The database is new, or was never known to be whole: where there are sidecars without records, the records are made from them.
     rebuild: bool,
 }
 
@@ -79,9 +84,9 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
     };
     let blobs = DiskBlobs::open(&config.upload_dir, &disk).map_err(|error| storage(&error))?;
     let path = config.upload_dir.join(STATE);
-    let fresh = !path.exists();
+    let fresh = !path.join("db").exists();
     let opened = SledState::open(&path).map_err(|error| storage(&error))?;
-    let rebuild = fresh || opened.rebuilt_from.is_some();
+    let rebuild = fresh || !dir.has_records() || opened.rebuilt_from.is_some();
     Ok(Stores {
         dir,
         blobs,

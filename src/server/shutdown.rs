@@ -11,6 +11,9 @@ use tracing::{error, info, warn};
 use super::conn::Tasks;
 use crate::engine::{DataDir, Engine};
 
+/// Time for what is cut to end, and then for the state to reach the disk.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// SIGINT and SIGTERM.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -43,31 +46,50 @@ pub(super) async fn sequence(
     storage: Option<Storage>,
     grace: Duration,
 ) {
-    stop.cancelled().await; // connections hear it too: each ends after what it has begun
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = broken(storage.as_ref()) => {
+            error!("without the state store nothing can be promised: the server ends, and recovers at its next start");
+            stop.cancel();
+        }
+    }
+    // Connections hear it too: each ends after what it has begun
     info!(?grace, "stopping");
     closed.cancelled().await;
     if let Some(storage) = &storage {
         storage.engine.stop(); // appends seal, commit, and let their requests answer
     }
     tasks.running.close();
-    let drained = async {
+    let drained = || async {
         tasks.running.wait().await;
         if let Some(storage) = &storage {
             storage.engine.stopped().await; // commits may outlive their requests
         }
     };
-    if timeout(grace, drained).await.is_err() {
+    if timeout(grace, drained()).await.is_err() {
         warn!(
             open = tasks.running.len(),
             "the time to stop is over; what is still open is cut"
         );
         tasks.abort.cancel();
-        tasks.running.wait().await;
+        if timeout(CLOSING, drained()).await.is_err() {
+            // Something may still write: a clean end cannot be noted.
+            return warn!("stopped in the middle of a write; the next start recovers");
+        }
     }
-    if let Some(storage) = storage {
-        storage.close().await;
+    if let Some(storage) = storage
+        && timeout(CLOSING, storage.close()).await.is_err()
+    {
+        warn!("the disk is too slow to wait for; the next start recovers");
     }
     info!("stopped");
+}
+
+async fn broken(storage: Option<&Storage>) {
+    match storage {
+        Some(storage) => storage.engine.broken().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What is closed last.

@@ -1,9 +1,13 @@
 //! POST: a new upload, perhaps with its first bytes, or a final made of parts.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use super::Door;
 use super::patch;
@@ -17,10 +21,13 @@ use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::{HeaderError, media, offset};
 use crate::upload::{Kind, UploadId};
 
+/// How long a body that should be empty may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(super) async fn answer<B>(
     door: &Door,
     head: &Parts,
-    body: B,
+    mut body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -37,7 +44,6 @@ where
     if concat.is_some() && !door.settings.concatenation {
         return Err(Reject::Disabled("concatenation"));
     }
-    let has_body = body.size_hint().exact() != Some(0);
     let (kind, raw) = match concat {
         Some(ConcatHeader {
             value: UploadConcat::Final(references),
@@ -46,7 +52,7 @@ where
             if length.is_some() {
                 return Err(HeaderError::Conflict(concat::NAME, length::NAME).into());
             }
-            if has_body {
+            if has_bytes(&mut body).await {
                 return Err(HeaderError::Conflict(concat::NAME, "Content-Length").into());
             }
             let parts = parts(door, &origin, references)?;
@@ -76,12 +82,13 @@ where
         metadata,
         concat: raw,
     };
-    if !has_body {
+    let stream = media::is_offset_stream(headers);
+    if !stream && has_bytes(&mut body).await {
+        return Err(Reject::MediaType);
+    }
+    if !stream || body.size_hint().exact() == Some(0) {
         let view = door.engine.create(create).await?;
         return Ok(created(door, &origin, &view));
-    }
-    if !media::is_offset_stream(headers) {
-        return Err(Reject::MediaType);
     }
     let append = patch::append(headers, 0, None, &body)?;
     with_upload(door, &origin, create, append, body).await
@@ -115,31 +122,35 @@ async fn with_upload<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    if let (Some(length), Some(coming)) = (create.length, append.body_length)
-        && coming > length
-    {
-        return Err(Reject::Surplus);
-    }
-    let view = door.engine.create(create).await?;
-    match door.engine.append(&view.id, append, body).await {
-        Ok(appended) => {
-            let view = View {
-                offset: appended.offset,
-                expires: appended.expires,
-                ..view
-            };
-            Ok(created(door, origin, &view))
-        }
-        Err(reject) if reject.offset().is_some() => {
+    let (view, ended) = door.engine.create_with(create, append, body).await?;
+    match ended {
+        None => Ok(created(door, origin, &view)),
+        Some(reject) => {
             let mut response = respond::problem(&reject, false);
             respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
             Ok(response)
         }
-        Err(reject) => {
-            door.engine.terminate(&view.id).await?;
-            Err(reject)
-        }
     }
+}
+
+/// Whether a body that must have no bytes has some. One of unknown length (HTTP/2 without an end, chunks) may be empty: it
+/// is read up to its first byte.
+async fn has_bytes<B>(body: &mut B) -> bool
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if let Some(length) = body.size_hint().exact() {
+        return length > 0;
+    }
+    let first_byte = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                return true;
+            }
+        }
+        false
+    };
+    timeout(PATIENCE, first_byte).await.unwrap_or(true)
 }
 
 fn created(door: &Door, origin: &Origin, view: &View) -> Response<ResponseBody> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -170,7 +170,7 @@ impl BlobStore for Slow {
         self.blobs.shards().await
     }
 
-    async fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError> {
+    async fn files(&self, shard: &str) -> Result<Vec<File>, BlobError> {
         self.blobs.files(shard).await
     }
 

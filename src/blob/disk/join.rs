@@ -45,6 +45,12 @@ impl JoinParts for DiskBlobs {
             .await
     }
 
+    async fn sync_draft(&self, id: &UploadId) -> Result<(), BlobError> {
+        let draft = File::Draft(id.clone());
+        self.pooled(move |shared| sync_file(&shared.open, &shared.paths.of(&draft)))
+            .await
+    }
+
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError> {
         let (draft, whole) = (File::Draft(id.clone()), File::Upload(id.clone()));
         self.pooled(move |shared| {
@@ -77,9 +83,11 @@ impl JoinParts for DiskBlobs {
                     Err(e) => return Err(e),
                     Ok(()) => {
                         let segment = Segment { file, start, len };
-                        let list = shared.write_list(part, std::slice::from_ref(&segment))?;
-                        let both = [path.as_path(), list.as_path()];
-                        shared.names.sync(&shared.open, both)?;
+                        let list =
+                            shared.write_list(part.clone(), std::slice::from_ref(&segment))?;
+                        shared
+                            .names
+                            .sync(&shared.open, [path.as_path(), list.as_path()])?;
                         return Ok(segment);
                     }
                 }
@@ -122,11 +130,11 @@ impl Shared {
             linked?;
             made.push(path);
         }
-        made.push(self.paths.of(&File::List(id.clone())));
-        self.write_list(id, &plan.segments).map(drop)
+        made.push(self.write_list(id, &plan.segments)?);
+        Ok(())
     }
 
-    /// Writes down where the bytes of `id` lie, for a rebuild. Returns the list's path.
+    /// Writes an upload's segments down, for the day its record must be made anew.
     fn write_list(&self, id: UploadId, segments: &[Segment]) -> Result<PathBuf, BlobError> {
         let path = self.paths.of(&File::List(id));
         let list = serde_json::to_vec(segments).map_err(|e| fault(&path, e.into()))?;
@@ -134,8 +142,13 @@ impl Shared {
         options.write(true).create(true).truncate(true);
         let open = || self.names.in_shard(&path, || options.open(&path));
         let mut file = self.open.open(open).map_err(|e| fault(&path, e))?;
-        file.write_all(&list).map_err(|e| fault(&path, e))?;
-        Ok(path)
+        match file.write_all(&list) {
+            Ok(()) => Ok(path),
+            Err(e) => {
+                let _ = fs::remove_file(&path);
+                Err(fault(&path, e))
+            }
+        }
     }
 
     /// Gives `source` a further name, if it has `needed` bytes.

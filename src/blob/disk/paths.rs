@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use super::sys::fault;
@@ -84,7 +83,7 @@ impl Paths {
     }
 
     /// The store's files in one shard; those of others are passed over.
-    pub(super) fn files(&self, shard: &str) -> Result<Vec<(File, SystemTime)>, BlobError> {
+    pub(super) fn files(&self, shard: &str) -> Result<Vec<File>, BlobError> {
         let mut files = Vec::new();
         if !is_shard(shard) {
             return Ok(files);
@@ -97,13 +96,9 @@ impl Paths {
                 let Some(file) = name.to_str().and_then(|name| parse(tree, shard, name)) else {
                     continue;
                 };
-                match entry.metadata() {
-                    Ok(meta) if meta.is_file() => {
-                        files.push((file, changed(&meta)));
-                    }
-                    Ok(_) => {}
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(fault(&entry.path(), e)),
+                let kind = entry.file_type().map_err(|e| fault(&entry.path(), e))?;
+                if kind.is_file() {
+                    files.push(file);
                 }
             }
         }
@@ -156,14 +151,6 @@ fn parse(tree: Tree, shard: &str, name: &str) -> Option<File> {
             }
         }
     }
-}
-
-/// When the file was last changed: its names too, since a new link has the age of its bytes otherwise.
-fn changed(meta: &std::fs::Metadata) -> SystemTime {
-    use std::os::unix::fs::MetadataExt;
-    let seconds = u64::try_from(meta.ctime()).unwrap_or(0);
-    let nanos = u32::try_from(meta.ctime_nsec()).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]
