@@ -331,7 +331,7 @@ impl Inner {
         self.introduce(id, image, Vec::new()).await
     }
 
-    /// Stores a new upload: sidecar, record, details; removes all of it again where that fails.
+    /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.
     async fn introduce(
         &self,
         id: UploadId,
@@ -350,16 +350,24 @@ impl Inner {
         };
         let entry = Arc::new(Entry::new(id.clone(), image));
         let store = async {
-            self.blobs.create(&id, &about.to_bytes(), empty).await?;
-            if promise == Promise::Synced {
-                self.blobs.sync(&id, &entry.blob()).await?;
-            }
             let change = Change {
                 marks,
                 details: details(&entry),
                 ..Change::record(&id, None, Some(entry.record()))
             };
             self.commit(vec![change], promise).await?;
+            // After the record: so a sidecar without one shows that the state store has lost it.
+            let sidecar = async {
+                self.blobs.create(&id, &about.to_bytes(), empty).await?;
+                if promise == Promise::Synced {
+                    self.blobs.sync(&id, &entry.blob()).await?;
+                }
+                Ok::<_, Reject>(())
+            };
+            if let Err(reject) = sidecar.await {
+                self.forget(&entry).await;
+                return Err(reject);
+            }
             Ok(entry.clone())
         };
         // Whoever finds the record in the state store before this returns waits for this entry: there is one an upload.
@@ -377,6 +385,18 @@ impl Inner {
             self.tell_complete(&entry);
         }
         Ok(view(&entry))
+    }
+
+    /// Removes what a failed creation has stored: its sidecar, which would bring it back, and then its record.
+    async fn forget(&self, entry: &Entry) {
+        let forget = async {
+            self.blobs.remove(&[File::About(entry.id.clone())]).await?;
+            let gone = Change::record(&entry.id, Some(entry.record()), None);
+            self.commit(vec![gone], Promise::Flushed).await
+        };
+        if let Err(error) = forget.await {
+            warn!(id = %entry.id, %error, "what is left of a failed creation expires");
+        }
     }
 
     /// The lifetime that the record has from its last change on.

@@ -54,6 +54,12 @@ impl Mortal {
         self.start();
     }
 
+    /// That no record had to be made anew: what holds, holds by the state store.
+    fn lost_no_record(&mut self) {
+        let log = self.log();
+        assert!(!log.contains("RECORD"), "{log}");
+    }
+
     fn log(&mut self) -> String {
         self.server.as_mut().expect("it runs").log().join("\n")
     }
@@ -89,6 +95,7 @@ async fn invariant_1_what_was_acknowledged_last_holds() {
         let path = post.send().await.location_path();
         server.reborn();
         let head = server.head(&path).await;
+        server.lost_no_record();
         let told =
             ["Upload-Offset", "Upload-Length", "Upload-Metadata"].map(|name| head.header(name));
         assert_eq!(told, [Some("0"), Some("1000"), Some("filename eA==")]);

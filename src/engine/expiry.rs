@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::{Inner, More, millis, now};
 use crate::blob::{Blob, File};
+use crate::error::Reject;
 use crate::state::Change;
 use crate::state::Promise;
 use crate::upload::{Kind, Millis, Record, Status, UploadId};
@@ -90,6 +91,10 @@ impl Inner {
         if record.is_tombstone() {
             if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
                 let gone = Change::record(id, Some(record.clone()), None);
+                // A sidecar without a record would bring the upload back.
+                if let Err(error) = self.blobs.remove(&[File::About(id.clone())]).await {
+                    return warn!(%id, %error, "a tombstone stays");
+                }
                 self.table.forget(id);
                 if let Err(error) = self.commit(vec![gone], Promise::Queued).await {
                     warn!(%id, %error, "a tombstone stays");
@@ -134,7 +139,8 @@ impl Inner {
         }
     }
 
-    /// One paced walk over all files: those of no upload, or of one that ended, go.
+    /// One paced walk over all files: those of no upload, or of one that ended, go. Those with a sidecar are of an upload,
+    /// whatever the state store knows.
     async fn sweep_files(self: &Arc<Self>) {
         let shards = match self.blobs.shards().await {
             Ok(shards) => shards,
@@ -177,7 +183,7 @@ impl Inner {
 
     async fn is_orphan(self: &Arc<Self>, file: &File) -> bool {
         match self.state.get(file.owner()).await {
-            Ok(None) => true,
+            Ok(None) => matches!(self.entry(file.owner()).await, Err(Reject::NotFound)),
             Ok(Some(record)) if record.is_tombstone() => true,
             Ok(Some(_)) => {
                 let Some(entry) = self.entry_logged(file.owner()).await else {

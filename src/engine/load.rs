@@ -20,7 +20,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(list: &T) -> Vec<u8> {
     postcard::to_stdvec(list).unwrap_or_default()
 }
 
-fn decode<T: DeserializeOwned>(id: &UploadId, bytes: &[u8]) -> Result<T, Reject> {
+pub(super) fn decode<T: DeserializeOwned>(id: &UploadId, bytes: &[u8]) -> Result<T, Reject> {
     postcard::from_bytes(bytes).map_err(|_| StateError::Damaged(id.clone()).into())
 }
 
@@ -88,7 +88,10 @@ impl Inner {
     }
 
     async fn load(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
-        let record = self.state.get(id).await?.ok_or(Reject::NotFound)?;
+        let record = match self.state.get(id).await? {
+            Some(record) => record,
+            None => self.revive(id).await?.ok_or(Reject::NotFound)?,
+        };
         let mut image = Image::new(id, record);
         image.metadata = self
             .state

@@ -143,6 +143,28 @@ impl Inner {
         Ok(rebuilt)
     }
 
+    /// The record of an upload that has a sidecar, though the state store knows nothing of it: a damaged page of its log, and
+    /// it takes what follows for never written. Without a sidecar there is nothing to be known.
+    pub(super) async fn revive(&self, id: &UploadId) -> Result<Option<Record>, Reject> {
+        let Some(change) = self.rebuild_one(id).await? else {
+            return Ok(None);
+        };
+        error!(%id, "A RECORD WAS LOST by the state store: made anew from the sidecar");
+        let record = change.record.clone();
+        let waits = change.marks.contains(&(Mark::Waiting, true));
+        self.commit(vec![change], Promise::Flushed).await?;
+        if waits && let Some(parts) = self.state.detail(id, Detail::Parts).await? {
+            let parts: Vec<UploadId> = load::decode(id, &parts)?;
+            self.waiting.register(id, &parts);
+            parts
+                .first()
+                .into_iter()
+                .for_each(|part| self.waiting.wake(part));
+        }
+        self.assemble.notify_one();
+        Ok(record)
+    }
+
     async fn rebuild_one(&self, id: &UploadId) -> Result<Option<Change>, Reject> {
         let Some((bytes, list)) = self.blobs.about(id).await? else {
             return Ok(None);
