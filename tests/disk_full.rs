@@ -76,7 +76,7 @@ async fn a_creation_without_space_leaves_nothing() {
     let before = server.create(MIB as u64).await;
     let files = stored_files(&data);
     let filler = disk.fill_but(0);
-    for _ in 0..40 {
+    for _ in 0..1000 {
         let refused = server
             .tus("POST", "/files/")
             .header("Upload-Length", 5)
@@ -93,7 +93,7 @@ async fn a_creation_without_space_leaves_nothing() {
     assert_eq!(stored_files(&data), files);
     assert_eq!(server.offset(&before).await, 0);
     drop(filler);
-    assert_eq!(whole(&server, b"hello").await.is_empty(), false);
+    whole(&server, b"hello").await;
     assert!(server.terminate().0);
     let server = Process::start(&data, &[]);
     assert_eq!(server.offset(&before).await, 0);

@@ -29,6 +29,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "protocol",
             "security",
             "engine/append.rs",
+            "engine/commit.rs",
             "engine/ingest.rs",
         ],
     ),
