@@ -170,21 +170,20 @@ async fn a_disk_that_turns_read_only_acknowledges_nothing_and_takes_nothing_back
     let done = whole(&server, b"complete").await;
     let unsynced = server.create(1 << 20).await;
     let mut conn = server.hang(&unsynced, 0, 1 << 20, &[7; 1000]).await;
+    server.create(1).await; // after it no record is left to be written
     disk.break_it();
 
     let refused = server.patch(&begun, 5, "world").send().await;
     assert_eq!(told(&refused), (500, "storage"), "{refused:?}");
-    conn.send(&[7; 1000]).await;
-    let cut = conn.reply().await;
-    assert_eq!(cut.status, 500, "{cut:?}");
-    let created = server.tus("POST", "/files/").header("Upload-Length", 5);
-    assert_eq!(created.send().await.status, 500);
     for (path, offset) in [(&begun, 5), (&done, 8), (&unsynced, 1000)] {
         assert_eq!(server.offset(path).await, offset);
     }
     assert_eq!(server.get(&done).await.body, b"complete");
     assert_eq!(server.request("GET", "/healthz").send().await.status, 200);
-    // Its records cannot be written either: that is the end, and no deletion is acknowledged.
+    conn.send(&[7; 1000]).await;
+    let cut = conn.reply().await;
+    assert_eq!(told(&cut), (500, "storage"), "{cut:?}");
+    // Records cannot be written either: nothing more is acknowledged, and the server ends with a reason.
     assert_eq!(told(&server.delete(&done).await), (500, "state"));
     assert!(!server.ended_well());
     server.wait_for_line("the state store stops");
