@@ -4,6 +4,7 @@ mod checksum;
 mod concatenation;
 mod crash;
 mod creation;
+mod disk_frozen;
 mod download;
 mod invariants;
 mod lifetime;

@@ -36,6 +36,7 @@ mod paths;
 mod reader;
 mod sys;
 mod tip;
+mod watch;
 mod writer;
 
 #[cfg(test)]
@@ -107,12 +108,11 @@ impl DiskBlobs {
     /// # Errors
     /// What the system says of the directories.
     pub fn open(dir: &Path, options: &DiskOptions) -> Result<Self, BlobError> {
-        let workers = Handle::try_current().map_or(0, |runtime| runtime.metrics().num_workers());
         let shared = Shared {
             paths: Paths::new(dir),
             names: Names::new(options),
             open: OpenFiles::new(options.max_open_files),
-            pace: Pace::new(workers),
+            pace: Pace::new(Handle::try_current().ok()),
         };
         for tree in shared.paths.trees() {
             shared.names.make_dirs(&tree).map_err(|e| fault(&tree, e))?;

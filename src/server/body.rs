@@ -35,6 +35,8 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(super) struct RequestBody {
     /// `None` once it has ended or failed.
     incoming: Option<Incoming>,
+    /// What came last, to be given out at the next poll: HTTP/2 only.
+    held: Option<Frame<Bytes>>,
     linger: Linger,
 }
 
@@ -53,6 +55,7 @@ impl RequestBody {
     pub(super) fn new(incoming: Incoming, linger: Linger) -> Self {
         Self {
             incoming: Some(incoming),
+            held: None,
             linger,
         }
     }
@@ -69,18 +72,30 @@ impl Body for RequestBody {
         if self.linger == Linger::OncePolled {
             self.linger = Linger::Always;
         }
+        if let Some(frame) = self.held.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let Some(incoming) = self.incoming.as_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            self.incoming = None;
+        match ready!(Pin::new(incoming).poll_frame(cx)) {
+            // Taking a frame wakes the connection, which is then this worker's next task and no other's. It runs first:
+            // should the frame's write hang, the connection's other streams must not hang with it.
+            Some(Ok(frame)) if self.linger == Linger::Never => {
+                self.held = Some(frame);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            end => {
+                self.incoming = None;
+                Poll::Ready(end)
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.held.is_none() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

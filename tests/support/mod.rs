@@ -3,6 +3,8 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod client;
+pub mod disk;
+pub mod http2;
 pub mod process;
 pub mod slow;
 pub mod tus;

@@ -106,6 +106,29 @@ impl Process {
         kilobytes.expect("VmRSS in kB") << 10
     }
 
+    /// Waits for a log line that has `text` in it, from the start on.
+    pub fn wait_for_line(&mut self, text: &str) -> &str {
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut from = 0;
+        loop {
+            if let Some(at) = self.lines[from..]
+                .iter()
+                .position(|line| line.contains(text))
+            {
+                return &self.lines[from + at];
+            }
+            from = self.lines.len();
+            let left = until.saturating_duration_since(Instant::now());
+            match self.log.recv_timeout(left) {
+                Ok(line) => self.lines.push(line),
+                Err(_) => panic!(
+                    "no line with {text:?} in the log:\n{}",
+                    self.lines.join("\n")
+                ),
+            }
+        }
+    }
+
     /// Every log line so far.
     pub fn log(&mut self) -> &[String] {
         self.lines.extend(self.log.try_iter());
@@ -128,7 +151,8 @@ impl Drop for Process {
     }
 }
 
+/// Of the line that tells it, in text or JSON.
 fn address(line: &str) -> Option<SocketAddr> {
-    let url = line.split("url=http://").nth(1)?;
+    let url = line.split("http://").nth(1)?;
     url.split('/').next()?.parse().ok()
 }

@@ -6,7 +6,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::watch::{Watch, Watched};
 
 /// A write that takes longer shows that the disk is busy.
 const SLOW: Duration = Duration::from_millis(50);
@@ -18,25 +21,41 @@ const FAST_IN_A_ROW: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Pace {
     inline: Semaphore,
+    /// `None`: no task writes.
+    watch: Option<Watch>,
     /// Fast pooled writes that are still wanted before the next write in a task; 0 while the disk is fast.
     wanted: AtomicU32,
 }
 
+/// Leave to write in the task, to be held while writing.
+#[derive(Debug)]
+pub(super) struct Inline<'a> {
+    _permit: SemaphorePermit<'a>,
+    _watched: Watched<'a>,
+}
+
 impl Pace {
-    /// For a runtime of `workers` threads: with one there is none to spare, and everything goes to the pool.
-    pub(super) fn new(workers: usize) -> Self {
+    /// For a runtime, or none: where there is no worker to spare, everything goes to the pool.
+    pub(super) fn new(runtime: Option<Handle>) -> Self {
+        let workers = runtime.as_ref().map_or(0, |r| r.metrics().num_workers());
+        let spare = workers.saturating_sub(1);
         Self {
-            inline: Semaphore::new(workers.saturating_sub(1)),
+            inline: Semaphore::new(spare),
+            watch: runtime.filter(|_| spare > 0).and_then(Watch::start),
             wanted: AtomicU32::new(0),
         }
     }
 
-    /// Leave to write in the task, to be held while writing.
-    pub(super) fn try_inline(&self) -> Option<SemaphorePermit<'_>> {
+    /// Leave to write in the task, if there is any.
+    pub(super) fn try_inline(&self) -> Option<Inline<'_>> {
         if self.wanted.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        self.inline.try_acquire().ok()
+        let watch = self.watch.as_ref()?;
+        Some(Inline {
+            _permit: self.inline.try_acquire().ok()?,
+            _watched: watch.begin(),
+        })
     }
 
     /// Notes how long a write in a task took.
@@ -68,20 +87,31 @@ mod tests {
     const FAST: Duration = Duration::from_millis(1);
     const HUNG: Duration = Duration::from_millis(51);
 
+    fn runtime(workers: usize) -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(workers).build().unwrap()
+    }
+
+    fn pace(runtime: &tokio::runtime::Runtime) -> Pace {
+        Pace::new(Some(runtime.handle().clone()))
+    }
+
     #[test]
     fn one_worker_is_always_left_over() {
-        let pace = Pace::new(3);
+        let (three, one) = (runtime(3), runtime(1));
+        let pace = pace(&three);
         let held = (pace.try_inline().unwrap(), pace.try_inline().unwrap());
         assert!(pace.try_inline().is_none());
         drop(held);
         assert!(pace.try_inline().is_some());
-        assert!(Pace::new(1).try_inline().is_none());
-        assert!(Pace::new(0).try_inline().is_none());
+        assert!(self::pace(&one).try_inline().is_none());
+        assert!(Pace::new(None).try_inline().is_none());
     }
 
     #[test]
     fn a_slow_write_sends_all_to_the_pool_until_eight_in_a_row_were_fast() {
-        let pace = Pace::new(4);
+        let four = runtime(4);
+        let pace = pace(&four);
         pace.inline_took(FAST);
         pace.pooled_took(HUNG);
         assert!(pace.try_inline().is_some());
