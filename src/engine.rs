@@ -7,7 +7,10 @@
 mod about;
 mod append;
 mod assembly;
+mod commit;
+mod create;
 mod data_dir;
+mod end;
 mod expiry;
 mod ingest;
 mod join;
@@ -17,7 +20,7 @@ mod table;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,21 +28,20 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, error, info};
 
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
 pub use self::join::Join;
 pub use self::recovery::Recovered;
 
-use self::about::About;
-use self::table::{Entry, Image, Table};
-use crate::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces};
+use self::table::{Entry, Table};
+use crate::blob::{BlobError, BlobStore, File, Pieces};
 use crate::config::Durability;
 use crate::error::Reject;
-use crate::lock::{Guard, Locker};
+use crate::lock::Locker;
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
-use crate::upload::{Failure, Kind, Millis, Record, Refused, Status, UploadId};
+use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
 
 /// How the engine behaves. All of it is checked before it comes here.
 #[derive(Debug, Clone)]
@@ -82,8 +84,10 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     /// Appends that run now: background copying yields to them.
     appending: AtomicUsize,
-    /// There is something new to assemble.
+    /// There is something new to assemble, or space for what there was none for.
     assemble: Notify,
+    /// Something waits for space to be assembled.
+    short_of_space: AtomicBool,
     /// The state store has failed.
     broken: CancellationToken,
 }
@@ -311,89 +315,6 @@ impl Inner {
         }
     }
 
-    async fn create(&self, create: Create) -> Result<View, Reject> {
-        if create
-            .length
-            .is_some_and(|length| length > self.options.max_size)
-        {
-            return Err(Reject::TooLarge {
-                limit: self.options.max_size,
-            });
-        }
-        let id = UploadId::random();
-        // Its files are no orphans while there is no record yet.
-        let _held = self.locks.try_lock(&id);
-        let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
-        image.metadata = create.metadata;
-        image.concat = create.concat;
-        self.introduce(id, image, Vec::new()).await
-    }
-
-    /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.
-    async fn introduce(
-        &self,
-        id: UploadId,
-        mut image: Image,
-        marks: Vec<(Mark, bool)>,
-    ) -> Result<View, Reject> {
-        image.record.power_cuts = self.options.power_cuts;
-        self.stamp(&mut image.record);
-        let about = About::of(&id, &image);
-        let empty = image.record.is_complete() && image.record.length == Some(0);
-        let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
-        let promise = if whole || self.options.durability == Durability::Every {
-            Promise::Synced
-        } else {
-            Promise::Flushed
-        };
-        let entry = Arc::new(Entry::new(id.clone(), image));
-        let store = async {
-            let change = Change {
-                marks,
-                details: details(&entry),
-                ..Change::record(&id, None, Some(entry.record()))
-            };
-            self.commit(vec![change], promise).await?;
-            // After the record: so a sidecar without one shows that the state store has lost it.
-            let sidecar = async {
-                self.blobs.create(&id, &about.to_bytes(), empty).await?;
-                if promise == Promise::Synced {
-                    self.blobs.sync(&id, &entry.blob()).await?;
-                }
-                Ok::<_, Reject>(())
-            };
-            if let Err(reject) = sidecar.await {
-                self.forget(&entry).await;
-                return Err(reject);
-            }
-            Ok(entry.clone())
-        };
-        // Whoever finds the record in the state store before this returns waits for this entry: there is one an upload.
-        let slot = self.table.slot(&id);
-        if let Err(reject) = slot.get_or_try_init(|| store).await.cloned() {
-            drop(slot);
-            self.table.forget_empty(&id);
-            let files = all_files(&id, &entry.blob());
-            if let Err(error) = self.blobs.remove(&files).await {
-                warn!(%id, %error, "what was left of a failed creation is removed later");
-            }
-            return Err(reject);
-        }
-        Ok(view(&entry))
-    }
-
-    /// Removes what a failed creation has stored: its sidecar, which would bring it back, and then its record.
-    async fn forget(&self, entry: &Entry) {
-        let forget = async {
-            self.blobs.remove(&[File::About(entry.id.clone())]).await?;
-            let gone = Change::record(&entry.id, Some(entry.record()), None);
-            self.commit(vec![gone], Promise::Flushed).await
-        };
-        if let Err(error) = forget.await {
-            warn!(id = %entry.id, %error, "what is left of a failed creation expires");
-        }
-    }
-
     /// The lifetime that the record has from its last change on.
     fn stamp(&self, record: &mut Record) {
         let finished = record.is_complete() && record.kind != Kind::Partial;
@@ -415,6 +336,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         record.power_cuts = self.options.power_cuts;
         let before = entry.record();
+        let completes = record.is_complete() && !before.is_complete();
         let change = Change {
             details: more.details,
             marks: more.marks,
@@ -423,16 +345,35 @@ impl Inner {
         if promise == Promise::Queued {
             // In memory first: who asks next must see it, and the queue keeps the order.
             entry.image().record = record;
-            return self.commit(vec![change], promise).await;
+            self.commit(vec![change], promise).await?;
+            if completes {
+                self.tell_complete(entry);
+            }
+            return Ok(());
         }
         let committed = self.commit(vec![change], promise).await;
         match &committed {
-            Ok(()) => entry.image().record = record,
+            Ok(()) => {
+                entry.image().record = record;
+                if completes {
+                    self.tell_complete(entry);
+                }
+            }
             // What is in memory is not what is stored: whoever asks next loads it anew.
             Err(Reject::State(StateError::Conflict)) => self.table.forget(&entry.id),
             Err(_) => {}
         }
         committed
+    }
+
+    /// Tells the operator where the bytes of an upload lie for good. A final's are told when it is one file, and nobody looks
+    /// for a part's.
+    fn tell_complete(&self, entry: &Entry) {
+        let (id, record) = (&entry.id, entry.record());
+        if record.kind == Kind::Plain {
+            let path = self.blobs.name(&File::Upload(id.clone()));
+            info!(%id, length = record.offset, path, "upload complete");
+        }
     }
 
     /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
@@ -453,142 +394,6 @@ impl Inner {
         }
     }
 
-    /// Makes a tombstone of an upload and removes its bytes. The guard shows that the caller holds the lock.
-    async fn end(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        status: Status,
-        _held: &dyn Guard,
-    ) -> Result<(), Reject> {
-        let writer = entry.image().writer.take();
-        if let Some((writer, _)) = writer {
-            writer.close().await?;
-        }
-        let record = entry.record();
-        let marks = [Mark::Open, Mark::Waiting, Mark::Assembling]
-            .map(|mark| (mark, false))
-            .to_vec();
-        let more = More {
-            marks,
-            ..More::default()
-        };
-        self.change(entry, record.entombed(status, now()), self.firmly(), more)
-            .await?;
-        // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
-        let files = all_files(&entry.id, &entry.blob());
-        if let Err(error) = self.blobs.remove(&files).await {
-            warn!(id = %entry.id, %error, "files of an ended upload are removed later");
-        }
-        match record.kind {
-            Kind::Partial => self.part_gone(&entry.id).await,
-            Kind::Final => self.waiting.forget(&entry.id),
-            Kind::Plain => {}
-        }
-        info!(id = %entry.id, ?status, "upload ended");
-        Ok(())
-    }
-
-    /// Takes back an upload that nobody was told of: not even a tombstone stays.
-    async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
-        let entry = self.entry(id).await?;
-        let writer = entry.image().writer.take();
-        if let Some((writer, _)) = writer {
-            writer.close().await?;
-        }
-        self.commit(
-            vec![Change::record(id, Some(entry.record()), None)],
-            Promise::Flushed,
-        )
-        .await?;
-        self.table.forget(id);
-        Ok(self.blobs.remove(&all_files(id, &entry.blob())).await?)
-    }
-
-    /// The blob is gone or too short: the upload has failed, the others go on.
-    async fn lost(&self, entry: &Entry) {
-        self.fail(entry, Failure::BlobLost, Vec::new()).await;
-    }
-
-    /// The same, found by a reader, who has no lock.
-    async fn found_lost(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
-        let _guard = self
-            .locks
-            .lock(id, false, PATIENCE)
-            .await
-            .ok_or(Reject::Locked)?;
-        let entry = self.usable(id).await?;
-        if self.blobs.stored(&entry.blob()).await? < entry.record().offset {
-            self.lost(&entry).await;
-        }
-        Ok(())
-    }
-
-    async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
-        error!(id = %entry.id, ?failure, "upload failed");
-        let mut record = entry.record();
-        record.status = Status::Failed(failure);
-        record.touched = now();
-        self.stamp(&mut record);
-        if let Err(error) = self
-            .change(
-                entry,
-                record,
-                self.firmly(),
-                More {
-                    marks,
-                    ..More::default()
-                },
-            )
-            .await
-        {
-            warn!(id = %entry.id, %error, "the failure could not be recorded");
-        }
-    }
-
-    /// Closes the files of uploads that have rested for `least`: gives back what was reserved ahead for them.
-    async fn rest(&self, least: Duration) {
-        for entry in self.table.resting(least) {
-            let Some(_guard) = self.locks.try_lock(&entry.id) else {
-                continue;
-            };
-            let writer = entry.image().writer.take();
-            let Some((writer, _)) = writer else { continue };
-            if let Err(error) = self.lay_down(&entry, writer).await {
-                warn!(id = %entry.id, %error, "a file did not close well");
-            }
-        }
-    }
-
-    /// The file of a resting upload is closed, and what is in it is synced first, whatever the mode: an unfinished upload
-    /// that nobody touches is not sent back to its start by the loss of power that may come hours later.
-    async fn lay_down(&self, entry: &Entry, mut writer: Box<dyn BlobWriter>) -> Result<(), Reject> {
-        let mut record = entry.record();
-        if record.synced < record.offset && writer.position() == record.offset {
-            match writer.sync().await {
-                Ok(()) => record.synced = record.offset,
-                Err(error) if is_loss(&error) => self.lost(entry).await,
-                Err(error) => warn!(id = %entry.id, %error, "not synced"),
-            }
-        }
-        writer.close().await?;
-        let marked = std::mem::take(&mut entry.image().marked_open);
-        let before = entry.record();
-        if before.status != Status::Active || (!marked && record == before) {
-            return Ok(());
-        }
-        let marks = vec![(Mark::Open, false)];
-        self.change(
-            entry,
-            record,
-            Promise::Queued,
-            More {
-                marks,
-                ..More::default()
-            },
-        )
-        .await
-    }
-
     /// One more append runs for as long as the answer lives.
     fn appending(self: &Arc<Self>) -> impl Drop + use<> {
         struct Running(Arc<Inner>);
@@ -602,50 +407,11 @@ impl Inner {
     }
 }
 
-/// Whether a failed sync means that bytes are lost: the kernel tells so once, and calls the next sync a success.
-fn is_loss(error: &BlobError) -> bool {
-    matches!(error, BlobError::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
-}
-
 /// What changes beside the record.
 #[derive(Default)]
 struct More {
     details: Vec<(Detail, Option<Vec<u8>>)>,
     marks: Vec<(Mark, bool)>,
-}
-
-/// The details of a new upload.
-fn details(entry: &Entry) -> Vec<(Detail, Option<Vec<u8>>)> {
-    let image = entry.image();
-    let mut details = Vec::new();
-    if let Some(metadata) = &image.metadata {
-        details.push((Detail::Metadata, Some(metadata.to_vec())));
-    }
-    if let Some(concat) = &image.concat {
-        details.push((Detail::Concat, Some(concat.to_vec())));
-    }
-    if !image.parts.is_empty() {
-        details.push((Detail::Parts, Some(load::encode(&image.parts[..]))));
-    }
-    if let Blob::Segments(segments) = &*image.blob {
-        details.push((Detail::Segments, Some(load::encode(segments))));
-    }
-    details
-}
-
-/// Every file that an upload may have.
-fn all_files(id: &UploadId, blob: &Blob) -> Vec<File> {
-    let mut files = vec![File::Upload(id.clone()), File::About(id.clone())];
-    if let Blob::Segments(segments) = blob {
-        let own = segments
-            .iter()
-            .map(|segment| &segment.file)
-            .filter(|file| file.owner() == id);
-        files.extend(own.cloned());
-        files.dedup();
-        files.extend([File::Draft(id.clone()), File::List(id.clone())]);
-    }
-    files
 }
 
 impl From<Refused> for Reject {

@@ -8,12 +8,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// Libraries that are heard from `info` on, unless the filter names them.
+const QUIET: &str = "sled=info,h2=info";
+
 /// Sets the process's log up; panics are told in it, too. Only the first call in a process does.
 pub fn init(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_env_filter(EnvFilter::new(&config.log_level));
+        // At `debug` the libraries below would drown the server's own lines; by name they can still be asked for.
+        .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log_level)));
     let set = match config.log_format {
         LogFormat::Text => builder.try_init(),
         // A request's id and path stand in the line's "span".

@@ -8,7 +8,7 @@ use crate::support::disk::Disk;
 use crate::support::http2::Http2;
 use crate::support::{Client, Conn, Process, Reply, bytes, until};
 
-const UPLOADS: u64 = 64;
+const UPLOADS: usize = 64;
 const LENGTH: usize = 1 << 20;
 /// Sent, and written, before the disk is frozen.
 const BEFORE: usize = LENGTH / 4;
@@ -85,7 +85,7 @@ async fn while_the_disk_is_frozen_who_asks_is_answered_and_then_all_goes_on() {
     let mut uploads = Vec::new();
     for seed in 0..UPLOADS {
         let path = client.create(LENGTH as u64).await;
-        let body = bytes(seed, LENGTH);
+        let body = bytes(seed as u64, LENGTH);
         let sent = send_in_two(client, path.clone(), body.clone(), wait.clone());
         uploads.push((path, body, tokio::spawn(sent)));
     }
@@ -102,7 +102,7 @@ async fn while_the_disk_is_frozen_who_asks_is_answered_and_then_all_goes_on() {
     let took = asker.fastest("HEAD", &touched, true).await;
     assert!(took < AT_ONCE, "HEAD took {took:?}");
     until("the uploads hang", || async {
-        stuck(server.pid()) >= UPLOADS as usize / 2
+        stuck(server.pid()) >= UPLOADS / 2
     })
     .await;
     for (busy, ..) in &uploads[..5] {

@@ -191,3 +191,173 @@ fn few_files_are_shared_with_the_uploads() {
     }
     assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
 }
+
+#[test]
+fn help_is_grouped_and_version_is_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = ended(highwater(&dir).arg("--help"));
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    let headings = [
+        "Listening:",
+        "Storage:",
+        "Uploads:",
+        "Browsers on other origins (CORS):",
+        "Timeouts:",
+        "Log:",
+    ];
+    let places: Vec<_> = headings.map(|heading| help.find(heading)).into();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{help}"
+    );
+    for option in [
+        "--upload-dir",
+        "HIGHWATER_UPLOAD_DIR",
+        "--durability",
+        "--base-path",
+    ] {
+        assert!(help.contains(option), "{option} in {help}");
+    }
+    let version = ended(highwater(&dir).arg("--version"));
+    assert!(version.status.success());
+    let version = String::from_utf8(version.stdout).unwrap();
+    assert_eq!(
+        version,
+        format!("highwater {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_command_line_of_tusd_starts_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = highwater(&dir);
+    command.args([
+        "-host=127.0.0.1",
+        "-port",
+        "0",
+        "-upload-dir=./uploads",
+        "-max-size",
+        "1073741824",
+        "-behind-proxy",
+        "-base-path",
+        "/uploads/",
+        "-cors-allow-origin",
+        "https://example\\.org",
+        "-network-timeout=1m30s",
+        "-shutdown-timeout",
+        "15s",
+        "-disable-download=false",
+        "-enable-h2c",
+        "-show-greeting=false",
+    ]);
+    let server = Server::start(&mut command);
+    assert!(server.told.contains("/uploads/"), "{}", server.told);
+    let warned = server.told.lines().filter(|line| line.contains("WARN"));
+    assert_eq!(warned.count(), 1, "{}", server.told);
+    let created = server.ask(
+        "POST /uploads/ HTTP/1.1\r\nHost: t\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: up.example.org\r\n\
+         Tus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nConnection: close\r\n\r\n",
+    );
+    let created = all(created);
+    assert!(
+        created.starts_with("HTTP/1.1 201") && created.contains("https://up.example.org/uploads/"),
+        "{created}"
+    );
+    assert!(dir.path().join("uploads/info").is_dir());
+    assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
+}
+
+fn all(mut socket: impl Read) -> String {
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn what_is_unknown_or_missing_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = ended(highwater(&dir).arg("--no-such-option"));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        refused.status.code() == Some(2) && said.contains("--no-such-option"),
+        "{said}"
+    );
+    for (option, what) in [
+        ("-hooks-http=http://localhost/", "hooks"),
+        ("-hooks-dir=./hooks", "hooks"),
+        ("-tls-certificate=cert.pem", "TLS"),
+        ("-gcs-bucket=b", "object storage"),
+        ("-azure-storage=b", "object storage"),
+        ("-expose-metrics", "metrics"),
+    ] {
+        let refused = ended(highwater(&dir).arg(option));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            refused.status.code() == Some(2)
+                && said.trim().lines().count() == 1
+                && said.contains(what),
+            "{option}: {said}"
+        );
+    }
+    let none: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert!(none.is_empty(), "nothing was touched: {none:?}");
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused_in_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&mut highwater(&dir));
+    let refused = ended(&mut highwater(&dir));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        refused.status.code() == Some(1)
+            && said.trim().lines().count() == 1
+            && said.contains("in use by another process"),
+        "{said}"
+    );
+    assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
+    // It is free again.
+    assert_eq!(
+        Server::start(&mut highwater(&dir))
+            .stopped_by(Signal::TERM)
+            .0,
+        Some(0)
+    );
+}
+
+#[test]
+fn a_unix_socket_serves_a_whole_upload() {
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::UnixStream;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.sock");
+    let server = Server::start(highwater(&dir).args(["-unix-sock", "s.sock"]));
+    assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
+    let ask = |request: String| {
+        let mut socket = UnixStream::connect(&path).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        all(socket)
+    };
+    let created = ask(
+        "POST /files/ HTTP/1.1\r\nHost: up.example.org\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n\
+         Connection: close\r\n\r\n"
+            .into(),
+    );
+    assert!(created.starts_with("HTTP/1.1 201"), "{created}");
+    let at = created.find("/files/").unwrap();
+    let upload = created[at..].lines().next().unwrap().trim();
+    let patched = ask(format!(
+        "PATCH {upload} HTTP/1.1\r\nHost: t\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Length: 5\r\n\
+         Content-Type: application/offset+octet-stream\r\nConnection: close\r\n\r\nhello"
+    ));
+    assert!(patched.starts_with("HTTP/1.1 204"), "{patched}");
+    let got = ask(format!(
+        "GET {upload} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    ));
+    assert!(got.ends_with("\r\n\r\nhello"), "{got}");
+    let health = ask("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n".into());
+    assert!(health.ends_with("ok\n"), "{health}");
+    assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
+    assert!(!path.exists(), "the socket's file goes with the server");
+}

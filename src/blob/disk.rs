@@ -153,7 +153,7 @@ impl DiskBlobs {
 impl BlobStore for DiskBlobs {
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
         let (id, about) = (id.clone(), about.to_vec());
-        self.pooled(move |shared| shared.create(&id, &about, empty))
+        self.pooled(move |shared| shared.with_space(|| shared.create(&id, &about, empty)))
             .await
     }
 

@@ -1,27 +1,23 @@
 //! One PATCH: take the lock (or take over), check the offset, let the bytes in, commit what counts.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http::HeaderMap;
 use http_body::Body;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::ingest::{Ended, Ingest};
+use super::ingest::Ingest;
 use super::table::{Entry, Live};
-use super::{Create, Engine, Inner, More, PATIENCE, View, is_loss, now, view};
-use crate::blob::{BlobError, BlobWriter};
+use super::{Create, Engine, Inner, More, PATIENCE, View, now, view};
+use crate::blob::BlobWriter;
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
-use crate::protocol::HeaderError;
-use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
+use crate::protocol::checksum::{Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
-use crate::upload::{Kind, Millis, Record, Status, UploadId};
+use crate::upload::{Kind, Millis, Record, UploadId};
 
 /// A PATCH, parsed.
 #[derive(Debug)]
@@ -256,7 +252,7 @@ impl Inner {
             })
     }
 
-    fn surplus(&self, record: &Record) -> Reject {
+    pub(super) fn surplus(&self, record: &Record) -> Reject {
         match record.length {
             Some(_) => Reject::Surplus,
             None => Reject::TooLarge {
@@ -295,254 +291,6 @@ impl Inner {
             Promise::Flushed
         };
         self.change(entry, next, promise, More::default()).await
-    }
-
-    /// After the body: what of it counts, and the commit of that.
-    async fn settle(
-        self: &Arc<Self>,
-        ingest: &mut Ingest<'_>,
-        ended: Ended,
-        append: &Append,
-    ) -> Result<Appended, Reject> {
-        let failed = matches!(&ended, Ended::Failed(error) if is_loss(error));
-        if failed || ingest.live.lost.load(Ordering::Acquire) {
-            self.lost(ingest.entry).await;
-            return Err(Reject::BlobLost);
-        }
-        let verdict = match &ended {
-            Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
-            Ended::Overflow => Err(self.surplus(&ingest.entry.record())),
-            _ if append.checksum.is_some() || append.trailer_announced => {
-                Err(Reject::ChecksumMismatch)
-            }
-            _ => Ok(()),
-        };
-        let undone = match &mut ingest.writer {
-            Some(writer) if verdict.is_err() => writer.cut(ingest.base).await,
-            _ => Ok(()),
-        };
-        let end = if verdict.is_err() {
-            ingest.base
-        } else {
-            ingest.position()
-        };
-        let committed = match undone {
-            Ok(()) => self.commit_offset(ingest, end).await,
-            Err(error) => Err(error.into()),
-        };
-        if committed.is_err() {
-            // The file may hold more than what counts: the next writer is a new one, and begins by cutting that.
-            ingest.writer = None;
-        }
-        let appended = committed?;
-        let offset = appended.offset;
-        match (ended, verdict) {
-            (Ended::Eof(_), Ok(())) => Ok(appended),
-            (Ended::Eof(_) | Ended::Overflow, Err(reject)) => Err(reject),
-            (Ended::Overflow, Ok(())) => Err(Reject::Surplus),
-            (Ended::Cut, _) => Err(Reject::BodyCut { offset }),
-            (Ended::Idle, _) => Err(Reject::IdleBody { offset }),
-            (Ended::Asked, _) => Err(Reject::TakenOver { offset }),
-            (Ended::Stopped, _) => Err(Reject::Shutdown { offset }),
-            (Ended::Failed(BlobError::Full), _) => Err(Reject::OutOfSpace { offset }),
-            (Ended::Failed(BlobError::Lost), _) => {
-                self.lost(ingest.entry).await;
-                Err(Reject::BlobLost)
-            }
-            (Ended::Failed(error), _) => Err(error.into()),
-        }
-    }
-
-    /// The checksum verdict on a whole body.
-    async fn verify(
-        &self,
-        ingest: &mut Ingest<'_>,
-        append: &Append,
-        trailers: Option<&HeaderMap>,
-    ) -> Result<(), Reject> {
-        if let (Some(checksum), Some(digest)) = (&append.checksum, ingest.digest.take())
-            && !checksum.matches(&digest.finish())
-        {
-            return Err(Reject::ChecksumMismatch);
-        }
-        // Bytes that were told as they came cannot be taken back: where no trailer was announced, and the body has a
-        // length, one that comes all the same (HTTP/2) is not looked at.
-        let trailer = trailers
-            .filter(|_| !ingest.countable)
-            .map_or(Ok(None), UploadChecksum::from_headers)
-            .map_err(|error| match error {
-                ChecksumError::Unknown => Reject::UnknownAlgorithm,
-                ChecksumError::Header(error) => error.into(),
-            })?;
-        match trailer {
-            // Its algorithm is known only now: the range is read back once, off the async workers.
-            Some(checksum) => {
-                let sum = self
-                    .sum_of(ingest.entry, ingest.base..ingest.position(), &checksum)
-                    .await?;
-                checksum
-                    .matches(&sum)
-                    .then_some(())
-                    .ok_or(Reject::ChecksumMismatch)
-            }
-            None if append.trailer_announced && append.checksum.is_none() => {
-                Err(HeaderError::Missing("Upload-Checksum").into())
-            }
-            None => Ok(()),
-        }
-    }
-
-    async fn sum_of(
-        &self,
-        entry: &Entry,
-        range: Range<u64>,
-        checksum: &UploadChecksum,
-    ) -> Result<Vec<u8>, Reject> {
-        let mut digest = Digest::new(checksum.algorithm);
-        if range.is_empty() {
-            return Ok(digest.finish());
-        }
-        let mut pieces = self.blobs.read(&entry.blob(), range).await?;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            digest = tokio::task::spawn_blocking(move || {
-                digest.update(&piece);
-                digest
-            })
-            .await
-            .map_err(|_| Reject::Panicked)?;
-        }
-        Ok(digest.finish())
-    }
-
-    /// Commits `end` as the offset, never before its bytes are as safe as the mode promises.
-    async fn commit_offset(
-        self: &Arc<Self>,
-        ingest: &mut Ingest<'_>,
-        end: u64,
-    ) -> Result<Appended, Reject> {
-        let entry = ingest.entry;
-        let record = entry.record();
-        let mut next = record.advance(end, now())?;
-        let completes = next.is_complete() && !record.is_complete();
-        let every = self.options.durability == Durability::Every;
-        next.synced = next
-            .synced
-            .max(ingest.live.synced.load(Ordering::Acquire))
-            .min(end);
-        if every && end > record.synced && !completes {
-            let synced = match &mut ingest.writer {
-                Some(writer) => writer.sync().await,
-                None => self.blobs.sync(&entry.id, &entry.blob()).await,
-            };
-            self.or_lost(entry, synced).await?;
-            next.synced = end;
-        }
-        if let Some(mark) = record.unverified_from {
-            // What stands verified up to here; a checked PATCH that follows finds its mark in place already.
-            next.unverified_from = (!next.is_complete()).then_some(mark.max(end));
-        }
-        if completes {
-            if let Err(reject) = self.complete(entry, next).await {
-                let told = ingest.live.told.load(Ordering::Acquire);
-                self.keep_told(entry, told).await;
-                return Err(reject);
-            }
-        } else if end != record.offset || (every && next.synced != record.synced) {
-            self.stamp(&mut next);
-            let promise = match (every, next.unverified_from == record.unverified_from) {
-                (true, _) => Promise::Synced,
-                (false, false) => Promise::Flushed,
-                (false, true) => Promise::Queued,
-            };
-            self.change(entry, next, promise, open_mark(entry)).await?;
-        }
-        let record = entry.record();
-        Ok(Appended {
-            offset: record.offset,
-            expires: record.expires,
-            complete: record.is_complete(),
-        })
-    }
-
-    /// A completion that failed: the upload is not complete, but what HEAD told of it stands.
-    async fn keep_told(&self, entry: &Entry, told: u64) {
-        let record = entry.record();
-        if record.status == Status::Active
-            && let Ok(next) = record.advance(told.max(record.offset), now())
-            && !next.is_complete()
-            && let Err(error) = self
-                .change(entry, next, Promise::Queued, More::default())
-                .await
-        {
-            warn!(id = %entry.id, %error, "the offset could not be recorded");
-        }
-    }
-
-    /// A sync that failed because bytes are lost ends the upload: the next sync would call itself a success.
-    async fn or_lost(&self, entry: &Entry, synced: Result<(), BlobError>) -> Result<(), Reject> {
-        match synced {
-            Err(error) if is_loss(&error) => {
-                error!(id = %entry.id, %error, "the disk lost bytes of this upload");
-                self.lost(entry).await;
-                Err(Reject::BlobLost)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Commits a record that says complete, once its bytes are as safe as the mode promises, and lets finals know that
-    /// waited for it.
-    async fn complete(self: &Arc<Self>, entry: &Entry, mut next: Record) -> Result<(), Reject> {
-        let process = self.options.durability == Durability::Process;
-        if !process {
-            let synced = self.blobs.sync(&entry.id, &entry.blob()).await;
-            self.or_lost(entry, synced).await?;
-            next.synced = next.offset;
-        }
-        next.unverified_from = None;
-        self.stamp(&mut next);
-        let marked = entry.image().marked_open;
-        let marks = if marked {
-            vec![(Mark::Open, false)]
-        } else {
-            Vec::new()
-        };
-        let promise = match (process, entry.record()) {
-            (false, _) => Promise::Synced,
-            // The blob's length witnesses the offset, but not a declared length or a checksum's verdict.
-            (true, before) if before.unverified_from.is_some() || before.length != next.length => {
-                Promise::Flushed
-            }
-            (true, _) => Promise::Queued,
-        };
-        self.change(
-            entry,
-            next,
-            promise,
-            More {
-                marks,
-                ..More::default()
-            },
-        )
-        .await?;
-        entry.image().marked_open = false;
-        if entry.is_complete_partial() {
-            self.part_complete(&entry.id).await;
-        }
-        Ok(())
-    }
-
-    /// The file stays open for the next PATCH; that of a complete upload is closed at once.
-    async fn put_away(&self, entry: &Entry, writer: Option<Box<dyn BlobWriter>>) {
-        let Some(writer) = writer else { return };
-        if entry.record().is_complete() {
-            if let Err(error) = writer.close().await {
-                warn!(id = %entry.id, %error, "a file did not close well");
-            }
-        } else {
-            entry.image().writer = Some((writer, Instant::now()));
-        }
     }
 }
 

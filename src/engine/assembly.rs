@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::table::Entry;
 use super::{Inner, More, PATIENCE, load};
@@ -24,7 +24,7 @@ use crate::upload::{Record, Status, UploadId};
 const STEP: u64 = 8 << 20;
 /// Space that is left to uploads, and not assembled into.
 const MARGIN: u64 = 64 << 20;
-/// When what could not be assembled (no space) is tried again.
+/// When what could not be assembled is tried again; for want of space also whenever an upload goes.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Parts that are switched in one commit.
 const BATCH: usize = 256;
@@ -38,8 +38,9 @@ impl Inner {
             }
             match self.state.marked(Mark::Assembling).await {
                 Ok(ids) => {
+                    let was_short = self.short_of_space.swap(false, Ordering::Relaxed);
                     for id in ids {
-                        self.assemble(&id).await;
+                        self.assemble(&id, was_short).await;
                     }
                 }
                 Err(error) => warn!(%error, "what is to be assembled cannot be listed"),
@@ -53,7 +54,7 @@ impl Inner {
         }
     }
 
-    async fn assemble(self: &Arc<Self>, id: &UploadId) {
+    async fn assemble(self: &Arc<Self>, id: &UploadId, was_short: bool) {
         let Some(entry) = self.entry_logged(id).await else {
             return;
         };
@@ -73,7 +74,12 @@ impl Inner {
         match result {
             Ok(()) => {}
             Err(Reject::Blob(BlobError::Full)) => {
-                warn!(%id, "no space to assemble: the upload stays a list of segments, whole and readable");
+                self.short_of_space.store(true, Ordering::Relaxed);
+                if was_short {
+                    debug!(%id, "still no space to assemble");
+                } else {
+                    warn!(%id, "no space to assemble: the upload stays a list of segments, whole and readable");
+                }
             }
             Err(error) => warn!(%id, %error, "assembly failed and is tried again"),
         }

@@ -5,6 +5,7 @@
 //! cannot be trusted, whatever the files' lengths say.
 
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -48,16 +49,16 @@ pub enum DirError {
 }
 
 impl DataDir {
-    /// Makes the directory if need be, locks it, and notes that it is in use.
+    /// Makes the directory if need be, with the permissions `mode`, locks it, and notes that it is in use.
     ///
     /// # Errors
     /// `InUse`, or what the system says.
-    pub fn open(path: &Path) -> Result<Self, DirError> {
+    pub fn open(path: &Path, mode: u32) -> Result<Self, DirError> {
         let failed = |source: io::Error| DirError::Io {
             path: path.into(),
             source,
         };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        make_dirs(path, mode).map_err(failed)?;
         let dir = std::fs::File::open(path).map_err(failed)?;
         match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -125,6 +126,11 @@ impl DataDir {
         std::fs::rename(&draft, self.path.join("boot"))?;
         self.dir.sync_all()
     }
+}
+
+fn make_dirs(path: &Path, mode: u32) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(mode).create(path)
 }
 
 fn read_boot(path: &Path) -> io::Result<Option<Boot>> {
@@ -204,13 +210,16 @@ mod tests {
     #[test]
     fn one_process_at_a_time_and_a_clean_end_is_noted() {
         let dir = tempfile::tempdir().unwrap();
-        let held = DataDir::open(dir.path()).unwrap();
-        assert!(matches!(DataDir::open(dir.path()), Err(DirError::InUse(_))));
+        let held = DataDir::open(dir.path(), 0o755).unwrap();
+        assert!(matches!(
+            DataDir::open(dir.path(), 0o755),
+            Err(DirError::InUse(_))
+        ));
         assert!(!read_boot(dir.path()).unwrap().unwrap().clean);
         held.close().unwrap();
         drop(held);
         assert!(read_boot(dir.path()).unwrap().unwrap().clean);
         std::fs::write(dir.path().join("boot"), "rubbish").unwrap();
-        assert!(DataDir::open(dir.path()).unwrap().power_cuts() > 1_000_000);
+        assert!(DataDir::open(dir.path(), 0o755).unwrap().power_cuts() > 1_000_000);
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::end::is_loss;
+use super::table::Entry;
 use super::{Inner, More, millis, now};
-use crate::blob::{Blob, File};
+use crate::blob::{Blob, BlobWriter, File};
 use crate::error::Reject;
-use crate::state::Change;
-use crate::state::Promise;
+use crate::state::{Change, Mark, Promise};
 use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
 /// How long a tombstone stands.
@@ -208,6 +209,54 @@ impl Inner {
             // What cannot be read is not thrown away.
             Err(_) => false,
         }
+    }
+
+    /// Closes the files of uploads that have rested for `least`: gives back what was reserved ahead for them.
+    pub(super) async fn rest(&self, least: Duration) {
+        for entry in self.table.resting(least) {
+            let Some(_guard) = self.locks.try_lock(&entry.id) else {
+                continue;
+            };
+            let writer = entry.image().writer.take();
+            let Some((writer, _)) = writer else { continue };
+            if let Err(error) = self.lay_down(&entry, writer).await {
+                warn!(id = %entry.id, %error, "a file did not close well");
+            }
+        }
+    }
+
+    /// The file of a resting upload is closed, and what is in it is synced first, whatever the mode: an unfinished upload
+    /// that nobody touches is not sent back to its start by the loss of power that may come hours later.
+    pub(super) async fn lay_down(
+        &self,
+        entry: &Entry,
+        mut writer: Box<dyn BlobWriter>,
+    ) -> Result<(), Reject> {
+        let mut record = entry.record();
+        if record.synced < record.offset && writer.position() == record.offset {
+            match writer.sync().await {
+                Ok(()) => record.synced = record.offset,
+                Err(error) if is_loss(&error) => self.lost(entry).await,
+                Err(error) => warn!(id = %entry.id, %error, "not synced"),
+            }
+        }
+        writer.close().await?;
+        let marked = std::mem::take(&mut entry.image().marked_open);
+        let before = entry.record();
+        if before.status != Status::Active || (!marked && record == before) {
+            return Ok(());
+        }
+        let marks = vec![(Mark::Open, false)];
+        self.change(
+            entry,
+            record,
+            Promise::Queued,
+            More {
+                marks,
+                ..More::default()
+            },
+        )
+        .await
     }
 }
 

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::append::open_mark;
+use super::end::is_loss;
 use super::table::{Entry, Live};
-use super::{Inner, is_loss, now};
+use super::{Inner, now};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::lock::Guard;

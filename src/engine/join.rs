@@ -353,7 +353,7 @@ impl Inner {
         let mut marks = vec![(Mark::Waiting, false)];
         if length > self.options.max_size {
             self.blobs
-                .remove(&super::all_files(&entry.id, &blob))
+                .remove(&super::end::all_files(&entry.id, &blob))
                 .await?;
             self.fail(entry, Failure::TooLarge, marks).await;
             return Ok(None);

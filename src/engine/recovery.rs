@@ -3,7 +3,7 @@
 //! sweeper's first round.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ impl Engine {
             stop: CancellationToken::new(),
             appending: AtomicUsize::new(0),
             assemble: Notify::new(),
+            short_of_space: AtomicBool::new(false),
             broken: CancellationToken::new(),
         });
         let mut found = Recovered::default();

@@ -72,7 +72,8 @@ struct Stores {
 
 fn stores(config: &Config) -> Result<Stores, StartError> {
     let storage = |error: &dyn std::fmt::Display| StartError::Storage(error.to_string());
-    let dir = DataDir::open(&config.upload_dir).map_err(|error| storage(&error))?;
+    let dir =
+        DataDir::open(&config.upload_dir, config.dir_perms).map_err(|error| storage(&error))?;
     // Connections have one half of the files; of the other, some are for reading, the state store and the log.
     let files = raise_file_limit().map_or(usize::MAX, |files| {
         usize::try_from(files / 4).unwrap_or(usize::MAX)

@@ -40,9 +40,10 @@ impl Pieces {
 impl Http2 {
     pub async fn connect(client: &Client) -> Self {
         let socket = TcpStream::connect(client.addr).await.expect("a connection");
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
-            .await
-            .expect("HTTP/2");
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(400 << 10) // of an answer to HEAD that names a thousand parts
+            .handshake(TokioIo::new(socket));
+        let (sender, connection) = handshake.await.expect("HTTP/2");
         tokio::spawn(connection);
         Self {
             origin: format!("http://{}", client.addr),

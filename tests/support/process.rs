@@ -119,13 +119,13 @@ impl Process {
             }
             from = self.lines.len();
             let left = until.saturating_duration_since(Instant::now());
-            match self.log.recv_timeout(left) {
-                Ok(line) => self.lines.push(line),
-                Err(_) => panic!(
+            let Ok(line) = self.log.recv_timeout(left) else {
+                panic!(
                     "no line with {text:?} in the log:\n{}",
                     self.lines.join("\n")
-                ),
-            }
+                );
+            };
+            self.lines.push(line);
         }
     }
 

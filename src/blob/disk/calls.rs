@@ -15,6 +15,20 @@ use crate::upload::UploadId;
 type About = (Vec<u8>, Option<Vec<Segment>>);
 
 impl Shared {
+    /// Does what needs space; on a full disk once more, after what is reserved ahead for others was given back.
+    pub(super) fn with_space<T>(
+        &self,
+        mut act: impl FnMut() -> Result<T, BlobError>,
+    ) -> Result<T, BlobError> {
+        match act() {
+            Err(BlobError::Full) => {
+                self.open.release_tails();
+                act()
+            }
+            done => done,
+        }
+    }
+
     pub(super) fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
         let path = self.paths.of(&File::About(id.clone()));
         let mut options = self.names.options();

@@ -25,8 +25,11 @@ impl JoinParts for DiskBlobs {
     async fn link(&self, id: &UploadId, parts: &[(Blob, u64)]) -> Result<Vec<Segment>, BlobError> {
         let plan = plan(id, parts).ok_or(BlobError::Lost)?;
         let id = id.clone();
-        self.pooled(move |shared| shared.link(id, &plan).map(|()| plan.segments))
-            .await
+        self.pooled(move |shared| {
+            shared.with_space(|| shared.link(id.clone(), &plan))?;
+            Ok(plan.segments)
+        })
+        .await
     }
 
     async fn copy(
@@ -41,7 +44,7 @@ impl JoinParts for DiskBlobs {
         let whole = Blob::Segments(segments.to_vec());
         let pieces = slice(&whole, &(from..to)).ok_or(BlobError::Lost)?;
         let draft = File::Draft(id.clone());
-        self.pooled(move |shared| shared.copy(&draft, &pieces, from))
+        self.pooled(move |shared| shared.with_space(|| shared.copy(&draft, &pieces, from)))
             .await
     }
 

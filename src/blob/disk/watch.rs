@@ -162,7 +162,7 @@ mod tests {
         let seen = Arc::new(Seen::default());
         let watched = seen.clone();
         let (nudged, nudges) = channel();
-        let thread = thread::spawn(move || watched.look_after(&|| drop(nudged.send(()))));
+        let thread = thread::spawn(move || watched.look_after(&|| nudged.send(()).unwrap()));
         let watch = Watch {
             seen: seen.clone(),
             watcher: thread.thread().clone(),

@@ -51,7 +51,8 @@ impl DiskWriter {
             pending: None,
             closed: false,
         };
-        prepare(&writer.shared, &writer.slot, at)?;
+        let shared = &writer.shared;
+        shared.with_space(|| prepare(shared, &writer.slot, at))?;
         Ok(writer)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -88,7 +89,10 @@ impl SledState {
 /// during an earlier start left: a half-written snapshot that sled would take for the newest one and call corrupt.
 fn prepare(dir: &Path) -> Result<(), String> {
     let says = |error: io::Error| error.to_string();
-    fs::create_dir_all(dir).map_err(says)?;
+    // What clients say of their uploads is in it: for the server alone, whatever others may do with the files.
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(dir).map_err(says)?;
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     let lock = options.open(dir.join("db")).map_err(says)?;

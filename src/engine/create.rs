@@ -1,0 +1,122 @@
+//! A new upload: sidecar, record, details; all of it or nothing.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::about::About;
+use super::end::all_files;
+use super::table::{Entry, Image};
+use super::{Create, Inner, View, load, now, view};
+use crate::blob::{Blob, File};
+use crate::config::Durability;
+use crate::error::Reject;
+use crate::state::{Change, Detail, Mark, Promise};
+use crate::upload::{Record, UploadId};
+
+impl Inner {
+    pub(super) async fn create(&self, create: Create) -> Result<View, Reject> {
+        if create
+            .length
+            .is_some_and(|length| length > self.options.max_size)
+        {
+            return Err(Reject::TooLarge {
+                limit: self.options.max_size,
+            });
+        }
+        let id = UploadId::random();
+        // Its files are no orphans while there is no record yet.
+        let _held = self.locks.try_lock(&id);
+        let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
+        image.metadata = create.metadata;
+        image.concat = create.concat;
+        self.introduce(id, image, Vec::new()).await
+    }
+
+    /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.
+    pub(super) async fn introduce(
+        &self,
+        id: UploadId,
+        mut image: Image,
+        marks: Vec<(Mark, bool)>,
+    ) -> Result<View, Reject> {
+        image.record.power_cuts = self.options.power_cuts;
+        self.stamp(&mut image.record);
+        let about = About::of(&id, &image);
+        let empty = image.record.is_complete() && image.record.length == Some(0);
+        let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
+        let promise = if whole || self.options.durability == Durability::Every {
+            Promise::Synced
+        } else {
+            Promise::Flushed
+        };
+        let entry = Arc::new(Entry::new(id.clone(), image));
+        let store = async {
+            let change = Change {
+                marks,
+                details: details(&entry),
+                ..Change::record(&id, None, Some(entry.record()))
+            };
+            self.commit(vec![change], promise).await?;
+            // After the record: so a sidecar without one shows that the state store has lost it.
+            let sidecar = async {
+                self.blobs.create(&id, &about.to_bytes(), empty).await?;
+                if promise == Promise::Synced {
+                    self.blobs.sync(&id, &entry.blob()).await?;
+                }
+                Ok::<_, Reject>(())
+            };
+            if let Err(reject) = sidecar.await {
+                self.forget(&entry).await;
+                return Err(reject);
+            }
+            Ok(entry.clone())
+        };
+        // Whoever finds the record in the state store before this returns waits for this entry: there is one an upload.
+        let slot = self.table.slot(&id);
+        if let Err(reject) = slot.get_or_try_init(|| store).await.cloned() {
+            drop(slot);
+            self.table.forget_empty(&id);
+            let files = all_files(&id, &entry.blob());
+            if let Err(error) = self.blobs.remove(&files).await {
+                warn!(%id, %error, "what was left of a failed creation is removed later");
+            }
+            return Err(reject);
+        }
+        if empty {
+            self.tell_complete(&entry);
+        }
+        Ok(view(&entry))
+    }
+
+    /// Removes what a failed creation has stored: its sidecar, which would bring it back, and then its record.
+    pub(super) async fn forget(&self, entry: &Entry) {
+        let forget = async {
+            self.blobs.remove(&[File::About(entry.id.clone())]).await?;
+            let gone = Change::record(&entry.id, Some(entry.record()), None);
+            self.commit(vec![gone], Promise::Flushed).await
+        };
+        if let Err(error) = forget.await {
+            warn!(id = %entry.id, %error, "what is left of a failed creation expires");
+        }
+    }
+}
+
+/// The details of a new upload.
+pub(super) fn details(entry: &Entry) -> Vec<(Detail, Option<Vec<u8>>)> {
+    let image = entry.image();
+    let mut details = Vec::new();
+    if let Some(metadata) = &image.metadata {
+        details.push((Detail::Metadata, Some(metadata.to_vec())));
+    }
+    if let Some(concat) = &image.concat {
+        details.push((Detail::Concat, Some(concat.to_vec())));
+    }
+    if !image.parts.is_empty() {
+        details.push((Detail::Parts, Some(load::encode(&image.parts[..]))));
+    }
+    if let Blob::Segments(segments) = &*image.blob {
+        details.push((Detail::Segments, Some(load::encode(segments))));
+    }
+    details
+}

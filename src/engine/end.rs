@@ -1,0 +1,137 @@
+//! The end of an upload that is not its completion: terminated, expired, or failed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::{error, info, warn};
+
+use super::table::Entry;
+use super::{Inner, More, PATIENCE, now};
+use crate::blob::{Blob, BlobError, File};
+use crate::error::Reject;
+use crate::lock::Guard;
+use crate::state::{Change, Mark, Promise};
+use crate::upload::{Failure, Kind, Status, UploadId};
+
+impl Inner {
+    /// Makes a tombstone of an upload and removes its bytes. The guard shows that the caller holds the lock.
+    pub(super) async fn end(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        status: Status,
+        _held: &dyn Guard,
+    ) -> Result<(), Reject> {
+        let writer = entry.image().writer.take();
+        if let Some((writer, _)) = writer {
+            writer.close().await?;
+        }
+        let record = entry.record();
+        let marks = [Mark::Open, Mark::Waiting, Mark::Assembling]
+            .map(|mark| (mark, false))
+            .to_vec();
+        let more = More {
+            marks,
+            ..More::default()
+        };
+        self.change(entry, record.entombed(status, now()), self.firmly(), more)
+            .await?;
+        // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
+        let files = all_files(&entry.id, &entry.blob());
+        if let Err(error) = self.blobs.remove(&files).await {
+            warn!(id = %entry.id, %error, "files of an ended upload are removed later");
+        } else if self.short_of_space.load(Ordering::Relaxed) {
+            self.assemble.notify_one();
+        }
+        match record.kind {
+            Kind::Partial => self.part_gone(&entry.id).await,
+            Kind::Final => self.waiting.forget(&entry.id),
+            Kind::Plain => {}
+        }
+        info!(id = %entry.id, ?status, "upload ended");
+        Ok(())
+    }
+
+    /// Takes back an upload that nobody was told of: not even a tombstone stays.
+    pub(super) async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let entry = self.entry(id).await?;
+        let writer = entry.image().writer.take();
+        if let Some((writer, _)) = writer {
+            writer.close().await?;
+        }
+        self.commit(
+            vec![Change::record(id, Some(entry.record()), None)],
+            Promise::Flushed,
+        )
+        .await?;
+        self.table.forget(id);
+        Ok(self.blobs.remove(&all_files(id, &entry.blob())).await?)
+    }
+
+    /// The blob is gone or too short: the upload has failed, the others go on.
+    pub(super) async fn lost(&self, entry: &Entry) {
+        self.fail(entry, Failure::BlobLost, Vec::new()).await;
+    }
+
+    /// The same, found by a reader, who has no lock.
+    pub(super) async fn found_lost(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let _guard = self
+            .locks
+            .lock(id, false, PATIENCE)
+            .await
+            .ok_or(Reject::Locked)?;
+        let entry = self.usable(id).await?;
+        if self.blobs.stored(&entry.blob()).await? < entry.record().offset {
+            self.lost(&entry).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
+        error!(id = %entry.id, ?failure, "upload failed");
+        let mut record = entry.record();
+        record.status = Status::Failed(failure);
+        record.touched = now();
+        self.stamp(&mut record);
+        if let Err(error) = self
+            .change(
+                entry,
+                record,
+                self.firmly(),
+                More {
+                    marks,
+                    ..More::default()
+                },
+            )
+            .await
+        {
+            warn!(id = %entry.id, %error, "the failure could not be recorded");
+        }
+    }
+}
+
+/// Every file that an upload may have.
+pub(super) fn all_files(id: &UploadId, blob: &Blob) -> Vec<File> {
+    let mut files = vec![File::Upload(id.clone()), File::About(id.clone())];
+    if let Blob::Segments(segments) = blob {
+        let own = segments
+            .iter()
+            .map(|segment| &segment.file)
+            .filter(|file| file.owner() == id);
+        files.extend(own.cloned());
+        files.dedup();
+        files.extend([File::Draft(id.clone()), File::List(id.clone())]);
+    }
+    files
+}
+
+/// Whether a failed write or sync means that bytes are lost: they are not where they were, or the kernel says so, which it
+/// does once and calls the next sync a success.
+pub(super) fn is_loss(error: &BlobError) -> bool {
+    match error {
+        BlobError::Lost => true,
+        BlobError::Io { source, .. } => {
+            source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        }
+        BlobError::Full | BlobError::Fixed => false,
+    }
+}

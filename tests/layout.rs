@@ -1,0 +1,181 @@
+//! The source keeps the order that its documentation tells: use goes one way.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules, lowest first. A module may use those of lower layers, and itself.
+const LAYERS: &[&[&str]] = &[
+    &["upload"],
+    &["protocol"],
+    &["blob", "state", "lock"],
+    &["security"],
+    &["error", "config"],
+    &["engine", "logging"],
+    &["tus"],
+    &["server"],
+];
+
+/// Crates of the wire, and the only places that may name them: a module, or a file of one.
+const WIRE: &[(&str, &[&str])] = &[
+    ("hyper", &["server"]),
+    ("hyper_util", &["server"]),
+    ("tower", &["server", "tus"]),
+    (
+        "http",
+        &[
+            "server",
+            "tus",
+            "protocol",
+            "security",
+            "engine/append.rs",
+            "engine/commit.rs",
+            "engine/ingest.rs",
+        ],
+    ),
+    (
+        "http_body",
+        &["server", "tus", "engine/append.rs", "engine/ingest.rs"],
+    ),
+    ("http_body_util", &["server", "tus", "engine/ingest.rs"]),
+    ("sled", &["state"]),
+];
+
+/// Files longer than this have two concerns.
+const LONGEST: usize = 500;
+
+struct Source {
+    /// Below src/, as `engine/append.rs`.
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// `engine` of `engine.rs` and of `engine/append.rs`.
+    fn module(&self) -> &str {
+        let first = self.name.split('/').next().unwrap_or_default();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// The code without comments, a line each; tests in the file included, since they build on the same layers.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let bare = |line: &'_ str| !line.trim_start().starts_with("//");
+        self.text.lines().filter(move |line| bare(line))
+    }
+
+    /// What follows each `start` that is no part of a longer path or name, as far as it is a name.
+    fn names_after(&self, start: &str) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for line in self.code() {
+            for (at, _) in line.match_indices(start) {
+                let before = line[..at].chars().next_back();
+                if before.is_some_and(|c| is_name(c) || c == ':') {
+                    continue;
+                }
+                let rest = &line[at + start.len()..];
+                // A group names several: `crate::{error, blob::Blob}`.
+                let group = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+                let parts = group.map_or(rest, |(group, _)| group);
+                let parts = parts
+                    .split(", ")
+                    .take(if group.is_some() { usize::MAX } else { 1 });
+                names.extend(parts.map(|part| part.chars().take_while(|c| is_name(*c)).collect()));
+            }
+        }
+        names
+    }
+
+    fn uses_crate(&self, name: &str) -> bool {
+        let path = format!("{name}::");
+        let whole = format!("use {name};");
+        self.code().any(|line| {
+            line.trim() == whole
+                || line.match_indices(&path).any(|(at, _)| {
+                    !line[..at]
+                        .chars()
+                        .next_back()
+                        .is_some_and(|c| is_name(c) || c == ':')
+                })
+        })
+    }
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut dirs = vec![root.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).expect("a directory") {
+            let path: PathBuf = entry.expect("an entry").path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                let name = path
+                    .strip_prefix(&root)
+                    .expect("below src")
+                    .display()
+                    .to_string();
+                let text = fs::read_to_string(&path).expect("a source");
+                found.push(Source { name, text });
+            }
+        }
+    }
+    assert!(found.len() > 50, "the sources are found");
+    found
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+#[test]
+fn use_goes_one_way() {
+    for source in sources() {
+        let own = source.module();
+        if ["lib", "main"].contains(&own) {
+            continue; // they know everything, and nothing knows them
+        }
+        let Some(at) = layer(own) else {
+            panic!(
+                "src/{}: the module {own} has no layer: give it one here and in the documentation",
+                source.name
+            )
+        };
+        for used in source.names_after("crate::") {
+            let lower = used == own || layer(&used).is_some_and(|used| used < at);
+            assert!(
+                lower,
+                "src/{}: {own} uses {used}, which is not below it",
+                source.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_wire_stays_where_it_belongs() {
+    for source in sources() {
+        for (name, places) in WIRE {
+            let may = places
+                .iter()
+                .any(|place| *place == source.module() || *place == source.name);
+            assert!(
+                may || !source.uses_crate(name),
+                "src/{} uses {name}",
+                source.name
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_has_two_concerns() {
+    for source in sources() {
+        let lines = source.text.lines().count();
+        assert!(lines <= LONGEST, "src/{} has {lines} lines", source.name);
+    }
+}
