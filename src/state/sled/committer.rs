@@ -1,15 +1,18 @@
 //! Group commit: one thread applies what is queued, makes it durable once for all who wait for that, and wakes them. Who
 //! arrives during one commit is in the next.
 
+mod inbox;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
+
+use self::inbox::{Inbox, Taken};
 
 use super::super::{Change, Promise, StateError};
 
@@ -43,8 +46,7 @@ pub(super) enum Fault {
 
 /// The queue's end for those who commit. Dropping it ends the thread, once it has applied and flushed what is queued.
 pub(super) struct Committer {
-    /// `None` once closed.
-    queue: Mutex<Option<Sender<Commit>>>,
+    inbox: Arc<Inbox>,
     stopped: Arc<OnceLock<String>>,
     ended: watch::Receiver<Option<Result<(), String>>>,
 }
@@ -68,12 +70,12 @@ type Waiter = oneshot::Sender<Result<(), StateError>>;
 impl Committer {
     /// Starts the thread.
     pub(super) fn start(ground: impl Ground) -> Result<Self, StateError> {
-        let (queue, incoming) = channel();
+        let inbox = Arc::new(Inbox::default());
         let (end, ended) = watch::channel(None);
         let stopped = Arc::new(OnceLock::new());
         let work = Work {
             ground,
-            incoming,
+            inbox: inbox.clone(),
             stopped: stopped.clone(),
             unflushed: None,
             panicked: false,
@@ -83,7 +85,7 @@ impl Committer {
             .spawn(move || end.send_replace(Some(work.run())))
             .map_err(|error| StateError::Store(format!("no thread to commit: {error}")))?;
         Ok(Self {
-            queue: Mutex::new(Some(queue)),
+            inbox,
             stopped,
             ended,
         })
@@ -113,14 +115,14 @@ impl Committer {
     }
 
     fn queue(&self, commit: Commit) -> Result<(), StateError> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else {
-            return Err(closed());
-        };
         if let Some(why) = self.stopped.get() {
             return Err(StateError::Store(why.clone()));
         }
-        queue.send(commit).map_err(|_| self.gone())
+        if self.inbox.put(commit) {
+            Ok(())
+        } else {
+            Err(closed())
+        }
     }
 
     fn gone(&self) -> StateError {
@@ -130,18 +132,19 @@ impl Committer {
 
     /// Ends the thread; answers when all is applied, flushed and synced, and the files are let go of.
     pub(super) async fn close(&self) -> Result<(), StateError> {
-        drop(
-            self.queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        self.inbox.close();
         let mut ended = self.ended.clone();
         match ended.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(Err(why))) => Err(StateError::Store(why.clone())),
             Ok(_) => Ok(()),
             Err(_) => Err(self.gone()),
         }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 
@@ -153,7 +156,7 @@ pub(super) fn closed() -> StateError {
 /// What the thread holds.
 struct Work<G> {
     ground: G,
-    incoming: Receiver<Commit>,
+    inbox: Arc<Inbox>,
     /// Why nothing is promised any more.
     stopped: Arc<OnceLock<String>>,
     /// Since when something is applied that was not flushed.
@@ -164,10 +167,10 @@ struct Work<G> {
 impl<G: Ground> Work<G> {
     fn run(mut self) -> Result<(), String> {
         loop {
-            match self.next() {
-                Ok(commit) => self.group(commit),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => break,
+            match self.inbox.take(self.unflushed.map(|since| since + LINGER)) {
+                Taken::Commits(commits) => self.group(commits),
+                Taken::Nothing => self.flush(),
+                Taken::Closed => break,
             }
         }
         self.flush();
@@ -184,25 +187,10 @@ impl<G: Ground> Work<G> {
         self.stopped.get().map_or(Ok(()), |why| Err(why.clone()))
     }
 
-    fn next(&self) -> Result<Commit, RecvTimeoutError> {
-        let Some(since) = self.unflushed else {
-            return self
-                .incoming
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected);
-        };
-        let left = LINGER.saturating_sub(since.elapsed());
-        self.incoming.recv_timeout(left)
-    }
-
-    /// Applies `first` and what came after it, makes it as durable as somebody asks, and wakes all.
-    fn group(&mut self, first: Commit) {
+    /// Applies commits, makes them as durable as somebody asks, and wakes all.
+    fn group(&mut self, commits: Vec<Commit>) {
         let mut waiting = Waiting::default();
-        self.apply(first, &mut waiting);
-        for _ in 1..GROUP {
-            let Ok(commit) = self.incoming.try_recv() else {
-                break;
-            };
+        for commit in commits {
             self.apply(commit, &mut waiting);
         }
         self.attempt("committing", G::settle).ok();

@@ -1,4 +1,4 @@
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::super::super::contract::{at, change};
 use super::*;
