@@ -94,7 +94,7 @@ impl Process {
 
     /// Waits for the end; whether it was with success.
     pub fn ended_well(&mut self) -> bool {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait().expect("its status") {
                 return status.success();
