@@ -51,20 +51,21 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes back an upload that nobody was told of: not even a tombstone stays.
+    /// Takes back an upload that nobody was told of: not even a tombstone stays. The sidecar goes before the record, which it
+    /// would bring back.
     pub(super) async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let guard = self.locks.lock(id, true, PATIENCE).await;
+        let _guard = guard.ok_or(Reject::Locked)?;
         let entry = self.entry(id).await?;
         let writer = entry.image().writer.take();
         if let Some((writer, _)) = writer {
             writer.close().await?;
         }
-        self.commit(
-            vec![Change::record(id, Some(entry.record()), None)],
-            Promise::Flushed,
-        )
-        .await?;
+        self.blobs.remove(&all_files(id, &entry.blob())).await?;
+        let gone = Change::record(id, Some(entry.record()), None);
+        self.commit(vec![gone], Promise::Flushed).await?;
         self.table.forget(id);
-        Ok(self.blobs.remove(&all_files(id, &entry.blob())).await?)
+        Ok(())
     }
 
     /// The blob is gone or too short: the upload has failed, the others go on.
