@@ -62,6 +62,8 @@ pub struct Options {
     pub network_timeout: Option<Duration>,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
+    /// Whether the last of them was just before this start; from [`DataDir`].
+    pub power_lost: bool,
 }
 
 /// The engine; clones share it.
@@ -165,6 +167,8 @@ impl Engine {
         let mut view = view(&entry);
         if view.kind == Kind::Final && !view.is_complete() {
             view.length = self.inner.expected_length(&entry).await;
+            // It lives as long as bytes come for its parts.
+            view.expires = None;
         }
         Ok(view)
     }

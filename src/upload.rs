@@ -115,6 +115,8 @@ pub enum Failure {
     PartGone,
     /// The parts' sum is past the limit, known only when the last part was complete.
     TooLarge,
+    /// The disk lost bytes that it had taken: whatever the file's length says now.
+    DiskFault,
 }
 
 /// The hot part of what is stored of an upload: small, rewritten as the offset moves. The raw metadata, the list of parts

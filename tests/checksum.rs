@@ -223,3 +223,38 @@ async fn invariant_3_a_cut_body_under_a_checksum_keeps_nothing() {
         [vec![1; 100], vec![7; 1000], rest].concat()
     );
 }
+
+#[tokio::test]
+async fn of_a_creation_without_bytes() {
+    let server = start().await;
+    let stream = "application/offset+octet-stream";
+    let post = || server.tus("POST", "/files/").header("Upload-Length", 4);
+    for (request, status, code) in [
+        (
+            post().header("Upload-Checksum", "foo bar"),
+            400,
+            "unknown-algorithm",
+        ),
+        (
+            post()
+                .header("Content-Type", stream)
+                .header("Upload-Checksum", sum(Algorithm::Md5, b"x"))
+                .body(""),
+            460,
+            "checksum-mismatch",
+        ),
+        (
+            post()
+                .header("Content-Type", stream)
+                .header("Upload-Checksum", sum(Algorithm::Md5, b""))
+                .body(""),
+            201,
+            "",
+        ),
+    ] {
+        let reply = request.send().await;
+        assert_eq!((reply.status, reply.code.as_str()), (status, code));
+    }
+    let kept = server.stored_files();
+    assert_eq!(kept.len(), 1, "a refused creation leaves nothing: {kept:?}");
+}

@@ -351,3 +351,39 @@ async fn keep_alive_and_pipelining_go_on_after_failures() {
         assert_eq!(conn.reply_to(method).await.status, status);
     }
 }
+
+#[tokio::test]
+async fn a_host_is_named_once_and_can_be_one() {
+    let server = start().await;
+    let post = || server.tus("POST", "/files/").header("Upload-Length", 1);
+    for request in [
+        post().without("Host"),
+        post().header("Host", "other"),
+        post().without("Host").header("Host", "a b<>"),
+    ] {
+        let reply = request.send().await;
+        assert_eq!((reply.status, reply.code.as_str()), (400, "bad-header"));
+    }
+    let old = b"POST /files/ HTTP/1.0\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 1\r\n\r\n";
+    let reply = server.raw(old).await;
+    assert_eq!(reply.status, 201);
+    assert!(
+        reply.header("Location").unwrap().starts_with("/files/"),
+        "no host to name"
+    );
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_knows_is_told_what_there_is() {
+    let server = start().await;
+    let path = server.create(1).await;
+    for method in ["PUT", "BREW", "TRACE"] {
+        let reply = server.tus(method, "/files/").send().await;
+        let told = (reply.status, reply.header("Allow"));
+        assert_eq!(told, (405, Some("OPTIONS, POST")), "{method}");
+        let reply = server.tus(method, &path).send().await;
+        let told = (reply.status, reply.header("Allow"));
+        assert_eq!(told, (405, Some("OPTIONS, HEAD, PATCH, GET, DELETE")));
+        assert_eq!(server.tus(method, "/elsewhere").send().await.status, 404);
+    }
+}

@@ -17,7 +17,7 @@ use super::{Inner, More, PATIENCE, load};
 use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
 use crate::error::Reject;
 use crate::lock::Guard;
-use crate::state::{Change, Detail, Mark, Promise};
+use crate::state::{Change, Detail, Mark, Promise, StateError};
 use crate::upload::{Record, Status, UploadId};
 
 /// Bytes copied between two looks at the world.
@@ -207,10 +207,13 @@ impl Inner {
             let part = match self.entry(part).await {
                 Ok(part) => part,
                 // Its length went with its tombstone, and what follows it cannot be placed: it keeps its own files.
-                Err(Reject::NotFound) => break,
+                Err(Reject::NotFound | Reject::State(StateError::Damaged(_))) => break,
                 Err(reject) => return Err(reject),
             };
             let record = part.record();
+            if !record.is_complete() && !record.is_tombstone() {
+                break;
+            }
             if seen.insert(part.id.clone()) && record.offset > 0 && record.is_complete() {
                 moves.push((part, start, record.offset));
             }
@@ -261,11 +264,14 @@ impl Inner {
             held.push((guard, entry, segment));
         }
         if let Err(reject) = self.commit(changes, Promise::Synced).await {
-            let new: Vec<File> = held
-                .iter()
-                .map(|(_, _, segment)| segment.file.clone())
-                .collect();
-            self.discard(&new).await;
+            // After any other failure nobody knows which names the records have: the sweeper finds out.
+            if matches!(
+                reject,
+                Reject::State(StateError::Conflict | StateError::Damaged(_))
+            ) {
+                let new: Vec<File> = held.iter().map(|(_, _, s)| s.file.clone()).collect();
+                self.discard(&new).await;
+            }
             return Err(reject);
         }
         let mut old = Vec::with_capacity(held.len());

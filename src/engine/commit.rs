@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use http::HeaderMap;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::append::{Append, Appended, open_mark};
 use super::end::is_loss;
@@ -20,7 +20,7 @@ use crate::error::Reject;
 use crate::protocol::HeaderError;
 use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
-use crate::upload::{Record, Status};
+use crate::upload::{Failure, Record, Status};
 
 impl Inner {
     /// After the body: what of it counts, and the commit of that.
@@ -30,9 +30,15 @@ impl Inner {
         ended: Ended,
         append: &Append,
     ) -> Result<Appended, Reject> {
-        let failed = matches!(&ended, Ended::Failed(error) if is_loss(error));
-        if failed || ingest.live.lost.load(Ordering::Acquire) {
-            self.lost(ingest.entry).await;
+        if let Ended::Failed(error) = &ended
+            && is_loss(error)
+        {
+            self.faulted(ingest.entry, error).await;
+            return Err(Reject::BlobLost);
+        }
+        if ingest.live.lost.load(Ordering::Acquire) {
+            self.fail(ingest.entry, Failure::DiskFault, Vec::new())
+                .await;
             return Err(Reject::BlobLost);
         }
         let verdict = match &ended {
@@ -170,7 +176,7 @@ impl Inner {
                 self.keep_told(entry, told).await;
                 return Err(reject);
             }
-        } else if end != record.offset || (every && next.synced != record.synced) {
+        } else if self.moves(&record, &next) {
             self.stamp(&mut next);
             let promise = match (every, next.unverified_from == record.unverified_from) {
                 (true, _) => Promise::Synced,
@@ -185,6 +191,16 @@ impl Inner {
             expires: record.expires,
             complete: record.is_complete(),
         })
+    }
+
+    /// Whether an unfinished upload's record is to be written: its offset or what is synced has moved, or its life is extended
+    /// by a body that left nothing.
+    fn moves(&self, before: &Record, after: &Record) -> bool {
+        let every = self.options.durability == Durability::Every;
+        before.status == Status::Active
+            && (after.offset != before.offset
+                || (every && after.synced != before.synced)
+                || after.touched > before.touched.saturating_add(1000))
     }
 
     /// A completion that failed: the upload is not complete, but what HEAD told of it stands.
@@ -209,8 +225,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         match synced {
             Err(error) if is_loss(&error) => {
-                error!(id = %entry.id, %error, "the disk lost bytes of this upload");
-                self.lost(entry).await;
+                self.faulted(entry, &error).await;
                 Err(Reject::BlobLost)
             }
             other => Ok(other?),

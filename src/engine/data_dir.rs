@@ -20,6 +20,7 @@ pub struct DataDir {
     boot: Boot,
     /// Whether the last server knew every upload to have its record.
     records: bool,
+    lost: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +66,10 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirError::InUse(path.into())),
             Err(error) => return Err(failed(error.into())),
         }
-        let boot = next_boot(read_boot(path).map_err(failed)?, &machine_boot_id());
+        let before = read_boot(path).map_err(failed)?;
+        let cuts = before.as_ref().map(|before| before.power_cuts);
+        let boot = next_boot(before, &machine_boot_id());
+        let lost = cuts.is_some_and(|cuts| cuts != boot.power_cuts);
         let (boot, records) = (
             Boot {
                 records: false,
@@ -78,6 +82,7 @@ impl DataDir {
             dir,
             boot,
             records,
+            lost,
         };
         this.write_boot(&this.boot).map_err(failed)?;
         Ok(this)
@@ -87,6 +92,12 @@ impl DataDir {
     #[must_use]
     pub fn power_cuts(&self) -> u32 {
         self.boot.power_cuts
+    }
+
+    /// Whether the directory lost power just before this start.
+    #[must_use]
+    pub fn power_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether the state database can be trusted to have every upload's record. If not (it was new or set aside, and the

@@ -21,10 +21,7 @@ impl Inner {
         status: Status,
         _held: &dyn Guard,
     ) -> Result<(), Reject> {
-        let writer = entry.image().writer.take();
-        if let Some((writer, _)) = writer {
-            writer.close().await?;
-        }
+        self.let_go(entry).await;
         let record = entry.record();
         let marks = [Mark::Open, Mark::Waiting, Mark::Assembling]
             .map(|mark| (mark, false))
@@ -51,16 +48,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Closes the file of an upload whose bytes are to go: a close that fails is no reason to keep them.
+    async fn let_go(&self, entry: &Entry) {
+        let writer = entry.image().writer.take();
+        if let Some((writer, _)) = writer
+            && let Err(error) = writer.close().await
+        {
+            warn!(id = %entry.id, %error, "a file did not close well");
+        }
+    }
+
     /// Takes back an upload that nobody was told of: not even a tombstone stays. The sidecar goes before the record, which it
     /// would bring back.
     pub(super) async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
         let guard = self.locks.lock(id, true, PATIENCE).await;
         let _guard = guard.ok_or(Reject::Locked)?;
         let entry = self.entry(id).await?;
-        let writer = entry.image().writer.take();
-        if let Some((writer, _)) = writer {
-            writer.close().await?;
-        }
+        self.let_go(&entry).await;
         self.blobs.remove(&all_files(id, &entry.blob())).await?;
         let gone = Change::record(id, Some(entry.record()), None);
         self.commit(vec![gone], Promise::Flushed).await?;
@@ -71,6 +75,15 @@ impl Inner {
     /// The blob is gone or too short: the upload has failed, the others go on.
     pub(super) async fn lost(&self, entry: &Entry) {
         self.fail(entry, Failure::BlobLost, Vec::new()).await;
+    }
+
+    /// A write or sync failed in a way that means lost bytes; those that the disk took and lost do not come back.
+    pub(super) async fn faulted(&self, entry: &Entry, error: &BlobError) {
+        error!(id = %entry.id, %error, "the disk lost bytes of this upload");
+        match error {
+            BlobError::Lost => self.lost(entry).await,
+            _ => self.fail(entry, Failure::DiskFault, Vec::new()).await,
+        }
     }
 
     /// The same, found by a reader, who has no lock.

@@ -236,7 +236,7 @@ impl Inner {
         if record.synced < record.offset && writer.position() == record.offset {
             match writer.sync().await {
                 Ok(()) => record.synced = record.offset,
-                Err(error) if is_loss(&error) => self.lost(entry).await,
+                Err(error) if is_loss(&error) => self.faulted(entry, &error).await,
                 Err(error) => warn!(id = %entry.id, %error, "not synced"),
             }
         }

@@ -159,7 +159,20 @@ impl Inner {
         }
         drop(held);
         self.finish_waiting(&id).await;
-        Ok(super::view(&*self.usable(&id).await?))
+        match self.usable(&id).await {
+            Ok(entry) => Ok(super::view(&entry)),
+            // What became of its parts meanwhile: as if it had been so before.
+            Err(reject) => {
+                self.undo(&id).await?;
+                Err(match reject {
+                    Reject::PartsTooLarge => Reject::TooLarge {
+                        limit: self.options.max_size,
+                    },
+                    Reject::PartGone => Reject::BadPart("a part that has just gone".into()),
+                    other => other,
+                })
+            }
+        }
     }
 
     /// Every part must be a partial upload that can be used. Answers whether all are complete, and the bytes known so far.
@@ -320,7 +333,9 @@ impl Inner {
             match self.usable(part).await {
                 Ok(part) if part.is_complete_partial() => {}
                 Ok(_) => return,
-                Err(reject) if reject.wire().0 == 500 => return self.waiting.postpone(id),
+                Err(reject) if !matches!(reject.wire().0, 404 | 410) => {
+                    return self.waiting.postpone(id);
+                }
                 Err(_) => {
                     self.fail(&entry, Failure::PartGone, vec![(Mark::Waiting, false)])
                         .await;

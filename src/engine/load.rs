@@ -75,7 +75,7 @@ impl Inner {
         match status {
             Status::Cancelled => Err(Reject::NotFound),
             Status::Expired => Err(Reject::Expired),
-            Status::Failed(Failure::BlobLost) => Err(Reject::BlobLost),
+            Status::Failed(Failure::BlobLost | Failure::DiskFault) => Err(Reject::BlobLost),
             Status::Failed(Failure::PartGone) => Err(Reject::PartGone),
             Status::Failed(Failure::TooLarge) => Err(Reject::PartsTooLarge),
             Status::Active | Status::Assembling | Status::Completed
@@ -151,8 +151,12 @@ impl Inner {
             return Ok(false);
         };
         if stored > 0 {
-            // Also where nothing is cut: space reserved before a crash is given back.
-            self.blobs.cut(&blob, keep).await?;
+            // Also where nothing is cut: space reserved before a crash is given back, if that is possible.
+            match self.blobs.cut(&blob, keep).await {
+                Err(error) if stored > keep => return Err(error.into()),
+                Err(error) => warn!(id = %entry.id, %error, "reserved space stays reserved"),
+                Ok(()) => {}
+            }
         }
         let every = self.options.durability == Durability::Every;
         if keep == record.offset && !power_cut && !(every && keep > record.synced) {

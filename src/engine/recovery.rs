@@ -193,6 +193,12 @@ impl Inner {
             let offset = about.length.map_or(stored, |length| stored.min(length));
             record = record.advance(offset, record.touched)?;
             record.synced = record.offset;
+            if self.options.power_lost && !record.is_complete() {
+                // What of it was on the disk is not known any more: it is cut to nothing when it is next looked at.
+                record.offset = 0;
+                record.synced = 0;
+                record.power_cuts = !self.options.power_cuts;
+            }
         }
         self.stamp(&mut record);
         change.record = Some(record);

@@ -3,7 +3,7 @@
 //! Headers of tus 1.0: [`offset`], [`length`], [`metadata`], [`concat`](mod@concat), [`checksum`], [`expires`], [`version`],
 //! [`method`], [`media`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
 
-mod authority;
+pub(crate) mod authority;
 pub mod base_path;
 pub mod checksum;
 pub mod concat;

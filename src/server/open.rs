@@ -40,7 +40,7 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
     } = stores
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
-    let options = options(config, dir.power_cuts());
+    let options = options(config, &dir);
     let locks = Arc::new(MemoryLocker::default());
     let (engine, found) = Engine::open(options, Arc::new(blobs), Arc::new(state), locks, rebuild)
         .await
@@ -96,7 +96,7 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
     })
 }
 
-fn options(config: &Config, power_cuts: u32) -> Options {
+fn options(config: &Config, dir: &DataDir) -> Options {
     let some = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
     Options {
         durability: config.durability,
@@ -110,7 +110,8 @@ fn options(config: &Config, power_cuts: u32) -> Options {
         assemble: config.assemble,
         keep_partials: config.keep_partials,
         network_timeout: some(config.network_timeout),
-        power_cuts,
+        power_cuts: dir.power_cuts(),
+        power_lost: dir.power_lost(),
     }
 }
 

@@ -7,9 +7,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
 use futures_util::FutureExt;
-use http::header::EXPECT;
+use http::header::{EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, debug, error, error_span};
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use super::body::{Linger, RequestBody, ResponseBody};
 use super::routes;
 use crate::error::Reject;
+use crate::protocol::{HeaderError, authority};
 use crate::tus;
 
 /// The application under the stack: it never fails, since a failure is an answer.
@@ -98,12 +100,21 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
     if let Some(answer) = routes::fixed(request.method(), request.uri().path()) {
         return answer;
     }
+    if let Err(error) = host(&request) {
+        return tus::problem(&error.into());
+    }
     let linger = linger(&request);
     let request = request.map(|incoming| RequestBody::new(incoming, linger));
     // Whatever a panic left half done is its request's own: what requests share is behind locks that do not poison.
     match AssertUnwindSafe(app.oneshot(request)).catch_unwind().await {
-        Ok(Ok(answer)) => {
+        Ok(Ok(mut answer)) => {
             debug!(status = answer.status().as_u16(), "answered");
+            if answer.status().as_u16() == 460 {
+                // A status of tus's own, which hyper has no words for.
+                answer
+                    .extensions_mut()
+                    .insert(ReasonPhrase::from_static(b"Checksum Mismatch"));
+            }
             answer
         }
         Err(_) => {
@@ -111,6 +122,20 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
             tus::problem(&Reject::Panicked)
         }
     }
+}
+
+/// HTTP/1.1 has one `Host`, and one that can be a host's name. Source: RFC 9112, 3.2.
+fn host<B>(request: &Request<B>) -> Result<(), HeaderError> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut all = request.headers().get_all(HOST).iter();
+    let host = all.next().ok_or(HeaderError::Missing("Host"))?;
+    if all.next().is_some() {
+        return Err(HeaderError::Repeated("Host"));
+    }
+    let valid = host.to_str().is_ok_and(authority::is_valid);
+    valid.then_some(()).ok_or(HeaderError::Malformed("Host"))
 }
 
 fn linger<B>(request: &Request<B>) -> Linger {

@@ -86,11 +86,12 @@ where
     if !stream && has_bytes(&mut body).await {
         return Err(Reject::MediaType);
     }
-    if !stream || body.size_hint().exact() == Some(0) {
+    let append = patch::append(headers, 0, None, &body)?;
+    let nothing = body.size_hint().exact() == Some(0) && append.checksum.is_none();
+    if !stream || nothing {
         let view = door.engine.create(create).await?;
         return Ok(created(door, &origin, &view));
     }
-    let append = patch::append(headers, 0, None, &body)?;
     with_upload(door, &origin, create, append, body).await
 }
 

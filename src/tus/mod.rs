@@ -31,6 +31,9 @@ use crate::protocol::version;
 use crate::security::cors::Cors;
 use crate::upload::UploadId;
 
+/// `Allow` of the collection.
+const COLLECTION: &str = "OPTIONS, POST";
+
 /// What the door needs to know.
 pub struct Settings {
     /// Where the uploads are.
@@ -112,9 +115,7 @@ impl Door {
         let method = method::effective(&head.method, &head.headers);
         let result = match method {
             Some(method) => self.dispatch(method, &head, body).await,
-            None => Err(Reject::MethodNotAllowed {
-                allow: self.allow_upload(),
-            }),
+            None => Err(self.unknown_method(head.uri.path())),
         };
         let without_body = head.method == Method::HEAD || method == Some(TusMethod::Head);
         let mut response = result.unwrap_or_else(|reject| respond::problem(&reject, without_body));
@@ -153,9 +154,7 @@ impl Door {
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),
             (TusMethod::Post, Target::Collection) => create::answer(self, head, body).await,
-            (_, Target::Collection) => Err(Reject::MethodNotAllowed {
-                allow: "OPTIONS, POST",
-            }),
+            (_, Target::Collection) => Err(Reject::MethodNotAllowed { allow: COLLECTION }),
             (TusMethod::Head, Target::Upload(id)) => head::answer(self, &id).await,
             (TusMethod::Patch, Target::Upload(id)) => patch::answer(self, &id, head, body).await,
             (TusMethod::Delete, Target::Upload(id)) if self.settings.termination => {
@@ -170,6 +169,16 @@ impl Door {
                 })
             }
             (_, Target::Garbage) => Err(Reject::NotFound),
+        }
+    }
+
+    fn unknown_method(&self, path: &str) -> Reject {
+        match self.settings.base_path.route(path) {
+            Some(Target::Collection) => Reject::MethodNotAllowed { allow: COLLECTION },
+            Some(Target::Upload(_)) => Reject::MethodNotAllowed {
+                allow: self.allow_upload(),
+            },
+            Some(Target::Garbage) | None => Reject::NotFound,
         }
     }
 

@@ -78,6 +78,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         keep_partials: true,
         network_timeout: None,
         power_cuts: 0,
+        power_lost: false,
     };
     let opened = Engine::open(
         options,

@@ -112,7 +112,8 @@ impl State {
         let [change] = &commit.changes[..] else {
             return Some(commit);
         };
-        if commit.waiter.is_some() || !change.details.is_empty() || !change.marks.is_empty() {
+        let plain = change.details.is_empty() && change.marks.is_empty() && change.record.is_some();
+        if commit.waiter.is_some() || !plain {
             return Some(commit);
         }
         let before = self
@@ -151,6 +152,8 @@ impl State {
             self.last.clear();
             self.since = None;
             self.urgent = false;
+        } else {
+            self.last.retain(|_, at| *at >= self.taken);
         }
         commits
     }
