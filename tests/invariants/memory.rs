@@ -75,5 +75,7 @@ async fn invariant_6_an_open_upload_costs_a_constant() {
     }
     let grown = most.saturating_sub(before) / BUSY;
     println!("a busy upload: {} KiB", grown >> 10);
-    assert!(grown < 1 << 20, "{grown} bytes for each busy upload");
+    // A read buffer of hyper's (408 KiB) being filled, one on its way, one being written: on a busy machine all three. What
+    // an upload costs on a quiet one is measured by the benchmark (0.7 MiB); here it must not grow with the upload.
+    assert!(grown < 2 << 20, "{grown} bytes for each busy upload");
 }
