@@ -1,6 +1,9 @@
 //! What the tests share: a server in this process on port 0 with a fresh directory, the real binary as a process, and a
 //! client that writes bytes to a socket and knows nothing of the server's code.
-#![expect(unreachable_pub, reason = "a module of the test program, not of a library")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of the test program, not of a library"
+)]
 
 pub mod client;
 pub mod disk;
