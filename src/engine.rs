@@ -39,7 +39,7 @@ use self::table::{Entry, Table};
 use crate::blob::{BlobError, BlobStore, File, Pieces};
 use crate::config::Durability;
 use crate::error::Reject;
-use crate::lock::Locker;
+use crate::lock::{Guard, Locker};
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
 
@@ -183,11 +183,7 @@ impl Engine {
         self.inner
             .run(async move {
                 inner.there(&id).await?;
-                let guard = inner
-                    .locks
-                    .lock(&id, true, PATIENCE)
-                    .await
-                    .ok_or(Reject::Locked)?;
+                let guard = inner.hold(&id, true).await?;
                 let entry = inner.there(&id).await?;
                 inner.end(&entry, Status::Cancelled, guard.as_ref()).await
             })
@@ -396,6 +392,12 @@ impl Inner {
             Durability::Process => Promise::Flushed,
             Durability::Complete | Durability::Every => Promise::Synced,
         }
+    }
+
+    /// The lock of an upload; with `ask` its holder is asked to give way.
+    async fn hold(&self, id: &UploadId, ask: bool) -> Result<Box<dyn Guard>, Reject> {
+        let guard = self.locks.lock(id, ask, PATIENCE).await;
+        guard.ok_or(Reject::Locked)
     }
 
     /// One more append runs for as long as the answer lives.

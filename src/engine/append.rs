@@ -41,8 +41,6 @@ pub struct Appended {
     pub offset: u64,
     /// When the upload expires, if it does.
     pub expires: Option<Millis>,
-    /// Whether every byte is there now.
-    pub complete: bool,
 }
 
 /// How long a holder must have been silent for anybody to take over.
@@ -79,9 +77,7 @@ impl Engine {
             other => other,
         }
     }
-}
 
-impl Engine {
     /// A new upload with its first bytes. One whose body was cut stays, and is told with the failure; one whose body is
     /// refused does not.
     ///
@@ -165,11 +161,7 @@ impl Inner {
                 if !there && live.silent_for() < SILENCE {
                     return Err(Reject::OffsetMismatch { actual: told });
                 }
-                return self
-                    .locks
-                    .lock(&entry.id, true, PATIENCE)
-                    .await
-                    .ok_or(Reject::Locked);
+                return self.hold(&entry.id, true).await;
             }
             // Somebody begins, ends or commits: nothing to judge by yet, and over in a moment.
             if let Some(guard) = self.locks.lock(&entry.id, false, MOMENT).await {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::table::Entry;
-use super::{Inner, More, PATIENCE, load};
+use super::{Inner, More, load};
 use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
 use crate::error::Reject;
 use crate::lock::Guard;
@@ -147,11 +147,7 @@ impl Inner {
     /// The draft becomes the upload's file.
     async fn switch(self: &Arc<Self>, entry: &Entry, joiner: &dyn JoinParts) -> Result<(), Reject> {
         let id = &entry.id;
-        let _guard = self
-            .locks
-            .lock(id, false, PATIENCE)
-            .await
-            .ok_or(Reject::Locked)?;
+        let _guard = self.hold(id, false).await?;
         let record = entry.record();
         if record.status != Status::Assembling {
             self.discard(&[File::Draft(id.clone())]).await;
@@ -222,11 +218,7 @@ impl Inner {
         for batch in moves.chunks(BATCH) {
             self.adopt_batch(&entry.id, joiner, batch).await?;
         }
-        let _guard = self
-            .locks
-            .lock(&entry.id, false, PATIENCE)
-            .await
-            .ok_or(Reject::Locked)?;
+        let _guard = self.hold(&entry.id, false).await?;
         if entry.record().status != Status::Completed {
             return Ok(());
         }
@@ -247,11 +239,7 @@ impl Inner {
         let mut held: Vec<(Box<dyn Guard>, &Arc<Entry>, Segment)> = Vec::new();
         let mut changes = Vec::new();
         for (entry, start, len) in batch {
-            let guard = self
-                .locks
-                .lock(&entry.id, false, PATIENCE)
-                .await
-                .ok_or(Reject::Locked)?;
+            let guard = self.hold(&entry.id, false).await?;
             let record = entry.record();
             if !record.is_complete() || *entry.blob() != Blob::Own(entry.id.clone()) {
                 continue;

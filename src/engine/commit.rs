@@ -189,7 +189,6 @@ impl Inner {
         Ok(Appended {
             offset: record.offset,
             expires: record.expires,
-            complete: record.is_complete(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tracing::{error, info, warn};
 
 use super::table::Entry;
-use super::{Inner, More, PATIENCE, now};
+use super::{Inner, More, now};
 use crate::blob::{Blob, BlobError, File};
 use crate::error::Reject;
 use crate::lock::Guard;
@@ -61,8 +61,7 @@ impl Inner {
     /// Takes back an upload that nobody was told of: not even a tombstone stays. The sidecar goes before the record, which it
     /// would bring back.
     pub(super) async fn undo(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
-        let guard = self.locks.lock(id, true, PATIENCE).await;
-        let _guard = guard.ok_or(Reject::Locked)?;
+        let _guard = self.hold(id, true).await?;
         let entry = self.entry(id).await?;
         self.let_go(&entry).await;
         self.blobs.remove(&all_files(id, &entry.blob())).await?;
@@ -88,11 +87,7 @@ impl Inner {
 
     /// The same, found by a reader, who has no lock.
     pub(super) async fn found_lost(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
-        let _guard = self
-            .locks
-            .lock(id, false, PATIENCE)
-            .await
-            .ok_or(Reject::Locked)?;
+        let _guard = self.hold(id, false).await?;
         let entry = self.usable(id).await?;
         if self.blobs.stored(&entry.blob()).await? < entry.record().offset {
             self.lost(&entry).await;

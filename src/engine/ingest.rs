@@ -171,9 +171,6 @@ impl Ingest<'_> {
             writer.sync().await?;
             record.synced = end;
         }
-        if let Some(mark) = record.unverified_from {
-            record.unverified_from = Some(mark.max(end));
-        }
         let Ok(mut next) = record.advance(end, now()) else {
             return Ok(());
         };

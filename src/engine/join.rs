@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::table::{Entry, Image};
-use super::{Engine, Inner, More, PATIENCE, View, load, now};
+use super::{Engine, Inner, More, View, load, now};
 use crate::blob::{Blob, BlobError, JoinParts, Segment};
 use crate::config::Durability;
 use crate::error::Reject;
@@ -258,7 +258,7 @@ impl Inner {
             if self.waiting.needs(part) {
                 continue;
             }
-            let Some(guard) = self.locks.lock(part, true, PATIENCE).await else {
+            let Ok(guard) = self.hold(part, true).await else {
                 continue;
             };
             if let Ok(entry) = self.usable(part).await
@@ -317,7 +317,7 @@ impl Inner {
     /// Joins a waiting final if all its parts are complete; it has failed if one is gone. What cannot be told now is looked
     /// at again.
     pub(super) async fn finish_waiting(self: &Arc<Self>, id: &UploadId) {
-        let Some(_guard) = self.locks.lock(id, false, PATIENCE).await else {
+        let Ok(_guard) = self.hold(id, false).await else {
             return self.waiting.postpone(id);
         };
         let entry = match self.entry(id).await {

@@ -13,7 +13,7 @@ use tracing::error;
 use super::about::About;
 use super::join::Waiting;
 use super::table::Table;
-use super::{Engine, Inner, Options, load};
+use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
 use crate::lock::Locker;
@@ -85,18 +85,15 @@ impl Inner {
         }
         let open = self.state.marked(Mark::Open).await?;
         found.open = open.len();
-        let mut closed = Vec::new();
         for id in &open {
             if let Some(entry) = self.entry_logged(id).await {
-                let record = entry.record();
-                closed.push(Change {
+                let more = More {
                     marks: vec![(Mark::Open, false)],
-                    ..Change::record(id, Some(record.clone()), Some(record))
-                });
+                    ..More::default()
+                };
+                self.change(&entry, entry.record(), Promise::Queued, more)
+                    .await?;
             }
-        }
-        for change in closed {
-            self.commit(vec![change], Promise::Queued).await?;
         }
         for id in &waiting {
             self.finish_waiting(id).await;
