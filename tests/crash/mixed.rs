@@ -7,19 +7,9 @@ use highwater::protocol::checksum::Algorithm;
 use tokio::io::AsyncWriteExt;
 
 use super::Mortal;
-use crate::support::{Client, Conn, Reply, bytes, checksum, file_of, same};
-
-/// A small generator of numbers, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
-    }
-}
+use crate::support::{
+    Client, Conn, Dice, Reply, bytes, checksum, figure, file_of, rounds, same, seed,
+};
 
 /// What a client knows of an upload.
 struct Known {
@@ -172,27 +162,20 @@ impl Known {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn invariant_1_ten_deaths_under_a_mixed_load() {
-    let seed = std::env::var("HIGHWATER_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(1, |now| u64::from(now.subsec_nanos())) | 1
-    });
-    println!("HIGHWATER_TEST_SEED={seed}");
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+async fn invariant_1_deaths_under_a_mixed_load() {
+    let seed = seed("a mixed load");
+    let mut dice = Dice::new(seed);
     let modes = ["process", "complete", "every"];
     let mut server = Mortal::new(&[
         "--durability",
         modes[usize::try_from(dice.below(3)).unwrap()],
     ]);
     let user = |n: u64| User {
-        dice: Dice(seed.wrapping_add(n) << 1 | 1),
+        dice: Dice::new(seed.wrapping_add(n)),
         uploads: Vec::new(),
     };
     let mut users: Vec<User> = (0..6).map(user).collect();
-    for round in 0..10 {
+    for round in 0..rounds(10, 100) {
         let client = **server.server.as_ref().unwrap();
         let acting: Vec<_> = users
             .into_iter()
@@ -215,7 +198,10 @@ async fn invariant_1_ten_deaths_under_a_mixed_load() {
             user.check(&server, &data).await;
         }
         let uploads: usize = users.iter().map(|user| user.uploads.len()).sum();
-        println!("round {round}: {uploads} uploads hold");
+        figure(
+            "a mixed load",
+            format_args!("kill {round}: {uploads} uploads hold"),
+        );
     }
     for upload in users.iter().flat_map(|user| &user.uploads) {
         if upload.gone == Gone::No {

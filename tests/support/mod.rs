@@ -9,6 +9,7 @@ pub mod client;
 pub mod disk;
 pub mod http2;
 pub mod process;
+pub mod rounds;
 pub mod slow;
 pub mod tus;
 
@@ -24,6 +25,7 @@ use highwater::server::{self, Running};
 
 pub use client::{Conn, Reply};
 pub use process::Process;
+pub use rounds::{Dice, figure, rounds, seed};
 pub use tus::Client;
 
 /// A server in this process.
