@@ -18,4 +18,5 @@ mod operation;
 mod protocol;
 mod server_process;
 mod support;
+mod survival;
 mod web;

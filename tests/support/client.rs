@@ -178,6 +178,7 @@ impl Conn {
 }
 
 /// A request on a connection of its own.
+#[derive(Clone)]
 pub struct Request {
     addr: SocketAddr,
     method: String,
