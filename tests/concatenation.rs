@@ -248,6 +248,28 @@ async fn a_waiting_final_survives_a_restart_and_fails_when_a_part_goes() {
     assert_eq!(server.get(&second).await.body, b"bbbbbbbb");
 }
 
+/// Whichever part goes, and whichever of the others are not complete yet: bytes for them would be sent in vain.
+#[tokio::test]
+async fn a_waiting_final_fails_as_soon_as_a_part_goes() {
+    let server = start().await;
+    for gone in 0..3 {
+        let mut parts = Vec::new();
+        for _ in 0..3 {
+            let post = server.tus("POST", "/files/").header("Upload-Length", 4);
+            let created = post.header("Upload-Concat", "partial").send().await;
+            parts.push(created.location_path());
+        }
+        let path = server.join(&parts).await.location_path();
+        assert_eq!(server.delete(&parts[gone]).await.status, 204);
+        let got = server.get(&path).await;
+        assert_eq!(
+            (got.status, got.code.as_str()),
+            (410, "part-gone"),
+            "{gone}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_waiting_final_that_turns_out_too_large_fails() {
     let server = start_with(|config| config.max_size = 10).await;

@@ -329,10 +329,11 @@ impl Inner {
             }
         };
         let parts = entry.image().parts.clone();
+        // All of them: one that is gone may come after one that is not complete.
+        let mut all_complete = true;
         for part in parts.iter() {
             match self.usable(part).await {
-                Ok(part) if part.is_complete_partial() => {}
-                Ok(_) => return,
+                Ok(part) => all_complete &= part.is_complete_partial(),
                 Err(reject) if !matches!(reject.wire().0, 404 | 410) => {
                     return self.waiting.postpone(id);
                 }
@@ -342,6 +343,9 @@ impl Inner {
                     return self.waiting.forget(id);
                 }
             }
+        }
+        if !all_complete {
+            return;
         }
         match self.join_waiting(&entry, &parts).await {
             Ok(joined) => {
