@@ -2,5 +2,8 @@
 //! in the middle of the work. Against the real binary; seeds and figures are printed, and `tests/run --long` does more.
 
 mod chaos;
+mod history;
+mod joins;
 mod proxy;
+mod races;
 mod uploader;
