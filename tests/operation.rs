@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Process, file_of, id, until};
+use crate::support::{Process, file_of, id, raise_file_limit, until};
 
 fn started(arguments: &[&str]) -> (Process, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -235,11 +235,4 @@ fn a_thousand_connections_wait_to_be_accepted() {
         socket.read_exact(&mut status).expect("an answer");
         assert_eq!(&status, b"HTTP/1.1 200");
     }
-}
-
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("the soft limit may be raised to the hard one");
 }

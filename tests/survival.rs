@@ -6,4 +6,7 @@ mod history;
 mod joins;
 mod proxy;
 mod races;
+mod shutdown;
+mod slow;
+mod takeover;
 mod uploader;

@@ -25,7 +25,7 @@ use highwater::server::{self, Running};
 
 pub use client::{Conn, Reply};
 pub use process::Process;
-pub use rounds::{Dice, figure, rounds, seed};
+pub use rounds::{Dice, figure, percentile, rounds, seed};
 pub use tus::Client;
 
 /// A server in this process.
@@ -155,6 +155,14 @@ pub fn same(found: &[u8], expected: &[u8]) {
         expected.len(),
         differ()
     );
+}
+
+/// Lets this process have as many files open as it may.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may be raised to the hard one");
 }
 
 /// The id at the end of an upload's path.

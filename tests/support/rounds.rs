@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::time::Duration;
 
 /// `short` as a rule, `long` under `tests/run --long`.
 pub fn rounds(short: usize, long: usize) -> usize {
@@ -28,6 +29,12 @@ pub fn figure(test: &str, what: impl Display) {
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .expect("the file of the figures");
     }
+}
+
+/// The least time that so many of a hundred did not exceed.
+pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * percent).div_ceil(100).saturating_sub(1)]
 }
 
 /// Another one each run, told as a figure of `test`; or `HIGHWATER_TEST_SEED`.
