@@ -56,6 +56,14 @@ impl Three {
         assert_eq!(server.get(&self.other).await.body, b"other");
         whole(server, b"a new one").await;
     }
+
+    /// Each of the harmed ones has a line that says so.
+    fn are_in_the_log(&self, server: &mut Process) {
+        for path in [&self.begun, &self.done] {
+            let failed = format!("upload failed id={}", id(path));
+            assert!(server.wait_for_line(&failed).contains("ERROR"));
+        }
+    }
 }
 
 fn started() -> (Process, tempfile::TempDir) {
@@ -73,13 +81,7 @@ async fn vanished_files_are_told_after_a_start() {
     }
     let mut server = Process::start(three.data(), &[]);
     three.are_lost_but_the_other(&server).await;
-    server.wait_for_line("upload failed");
-    assert!(
-        server
-            .log()
-            .iter()
-            .any(|line| line.contains(id(&three.begun)))
-    );
+    three.are_in_the_log(&mut server);
 }
 
 #[tokio::test]
@@ -94,13 +96,14 @@ async fn shortened_files_are_told_after_a_crash() {
             .expect("its file");
         file.set_len(40_000).expect("it can be cut");
     }
-    let server = Process::start(three.data(), &[]);
+    let mut server = Process::start(three.data(), &[]);
     three.are_lost_but_the_other(&server).await;
+    three.are_in_the_log(&mut server);
 }
 
 #[tokio::test]
 async fn a_file_that_vanishes_under_the_server_is_told_at_the_next_look() {
-    let (server, dir) = started();
+    let (mut server, dir) = started();
     let three = Three::make(&server, dir).await;
     fs::remove_file(file_of(three.data(), &three.done)).expect("its file");
     assert_eq!(told(&server.get(&three.done).await), (410, "blob-lost"));
@@ -112,6 +115,25 @@ async fn a_file_that_vanishes_under_the_server_is_told_at_the_next_look() {
     assert_eq!(told(&patched), (410, "blob-lost"), "{patched:?}");
     assert_eq!(server.head(&three.begun).await.status, 410);
     assert_eq!(server.get(&three.other).await.body, b"other");
+    three.are_in_the_log(&mut server);
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_under_the_server_is_told_at_the_next_look() {
+    let (mut server, dir) = started();
+    let three = Three::make(&server, dir).await;
+    for path in [&three.begun, &three.done] {
+        let file = file_of(three.data(), path);
+        let file = fs::File::options().write(true).open(file);
+        file.expect("its file").set_len(40_000).expect("a cut");
+    }
+    assert_eq!(told(&server.get(&three.done).await), (410, "blob-lost"));
+    // Its file is still open for writing: what is sent now would lie behind a hole.
+    let rest = bytes(1, Three::LENGTH)[Three::LENGTH / 2..].to_vec();
+    let patched = server.patch(&three.begun, 50_000, rest).send().await;
+    assert_eq!(told(&patched), (410, "blob-lost"), "{patched:?}");
+    three.are_lost_but_the_other(&server).await;
+    three.are_in_the_log(&mut server);
 }
 
 #[tokio::test]
@@ -153,6 +175,12 @@ async fn a_read_only_directory_is_an_error_for_who_needs_it_and_passes() {
         let refused = server.patch(&path, 0, body).send().await;
         assert_eq!(told(&refused), (500, "storage"), "{refused:?}");
         server.wait_for_line("Read-only file system");
+        // A new upload needs a directory for its file only later, but a sidecar at once.
+        let _read_only = ReadOnly::make(&three.data().join("info"));
+        let created = server.tus("POST", "/files/").header("Upload-Length", 5);
+        let created = created.send().await;
+        assert_eq!(told(&created), (500, "storage"), "{created:?}");
+        assert_eq!(created.header("Location"), None);
         assert_eq!(server.offset(&path).await, 0);
         assert_eq!(server.offset(&three.done).await, Three::LENGTH as u64);
         assert_eq!(server.get(&three.other).await.body, b"other");

@@ -17,7 +17,7 @@ async fn whole(server: &Process, body: &[u8]) -> String {
 /// What fits of a PATCH is kept and told, others are not harmed, and with space all goes on.
 async fn what_fits_is_kept(disk: &Disk) {
     let data = disk.path().join("data");
-    let server = Process::start(&data, &[]);
+    let mut server = Process::start(&data, &[]);
     let ballast = whole(&server, &bytes(1, 8 * MIB)).await;
     let other = server.create(2 * MIB as u64).await;
     let mut in_hand = server.hang(&other, 0, 2 * MIB as u64, &bytes(2, MIB)).await;
@@ -31,6 +31,8 @@ async fn what_fits_is_kept(disk: &Disk) {
         (507, "out-of-space"),
         "{refused:?}"
     );
+    let line = server.wait_for_line("out-of-space");
+    assert!(line.contains("WARN") && line.contains(&path), "{line}");
     let offset = refused.number("Upload-Offset").expect("an offset");
     let kept = usize::try_from(offset).expect("a size");
     assert!((MIB..body.len()).contains(&kept), "{kept} bytes kept");

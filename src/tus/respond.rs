@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::engine::Appended;
 use crate::error::Reject;
@@ -79,6 +79,8 @@ pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
     let (status, code) = reject.wire();
     if status == 500 {
         error!(code, error = %reject, "request failed");
+    } else if status == 507 {
+        warn!(code, detail = %reject, "refused");
     } else {
         debug!(status, code, detail = %reject, "refused");
     }

@@ -114,7 +114,7 @@ pub(super) fn write_pooled(
         let written = usize::try_from(tip.position() - first).unwrap_or(usize::MAX);
         result = tip.write(file, &fits[written.min(fits.len())..]);
     }
-    result.map_err(|e| fault(&slot.path, e))?;
+    result.map_err(|e| lost(&slot.path, e))?;
     if fits.len() < bytes.len() {
         return Err(BlobError::Fixed);
     }

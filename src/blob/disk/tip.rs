@@ -74,8 +74,13 @@ impl Tip {
         }
     }
 
-    /// Writes `bytes`, for which there must be room. An error leaves the tip after what was written before it.
+    /// Writes `bytes`, for which there must be room. An error leaves the tip after what was written before it; it is
+    /// `NotFound` where the bytes before are gone, since behind a hole the file's length would vouch for them.
     pub(super) fn write(&mut self, file: &File, mut bytes: &[u8]) -> io::Result<()> {
+        let meta = file.metadata()?;
+        if meta.nlink() == 0 || meta.len() < self.needs() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         self.reserve(file, bytes.len() as u64);
         while !bytes.is_empty() {
             let n = retried(|| file.write_at(bytes, self.at))?;
@@ -179,31 +184,52 @@ mod tests {
 
     #[test]
     fn space_is_reserved_ahead_but_never_past_the_length() {
-        let file = tempfile::tempfile().unwrap();
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = named.as_file();
         let mut tip = Tip::new(&target(0, None), 0, Some(700_000));
         let frame = vec![7; 100_000];
-        tip.write(&file, &frame).unwrap();
+        tip.write(file, &frame).unwrap();
         assert_eq!(tip.reserved, 100_000 + (256 << 10));
         for _ in 1..7 {
-            tip.write(&file, &frame).unwrap();
+            tip.write(file, &frame).unwrap();
         }
         assert_eq!((tip.position(), tip.reserved), (700_000, 700_000));
-        tip.release(&file).unwrap();
+        tip.release(file).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 700_000);
     }
 
     #[test]
     fn the_longest_lengths_break_nothing() {
-        let file = tempfile::tempfile().unwrap();
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = named.as_file();
         for length in [LONGEST, u64::MAX] {
             let mut tip = Tip::new(&target(0, None), 0, Some(length));
-            tip.write(&file, b"some").unwrap();
+            tip.write(file, b"some").unwrap();
             assert_eq!(tip.position(), 4);
-            tip.release(&file).unwrap();
+            tip.release(file).unwrap();
         }
         let mut last = Tip::new(&target(LONGEST - 4, Some(4)), 0, Some(4));
         assert_eq!(last.room(), 4);
-        last.reserve(&file, 4);
+        last.reserve(file, 4);
         assert_eq!(Tip::new(&target(1, Some(4)), u64::MAX, None).at, LONGEST);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_a_hole_or_into_a_file_without_a_name() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let mut tip = Tip::new(&target(0, None), 0, Some(100));
+        tip.write(named.as_file(), b"some").unwrap();
+        named.as_file().set_len(3).unwrap();
+        let refused = tip.write(named.as_file(), b"more").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        assert_eq!(named.as_file().metadata().unwrap().len(), 3);
+        named.as_file().set_len(4).unwrap();
+        let file = named.reopen().unwrap();
+        named.close().unwrap();
+        let refused = tip.write(&file, b"more").unwrap_err();
+        assert_eq!(
+            (refused.kind(), tip.position()),
+            (io::ErrorKind::NotFound, 4)
+        );
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::Shared;
 use super::access::{opened, prepare, release, shrink, write_pooled};
 use super::open::{Held, Slot};
-use super::sys::{fault, finished, is_full, pool, retried};
+use super::sys::{fault, finished, is_full, lost, pool, retried};
 use super::tip::Tip;
 use crate::blob::ranges::Target;
 use crate::blob::{BlobError, BlobWriter};
@@ -107,7 +107,7 @@ impl DiskWriter {
                 let written = usize::try_from(self.position - before).unwrap_or(usize::MAX);
                 Ok(bytes.split_off(written.min(bytes.len())))
             }
-            Err(e) => Err(fault(&self.slot.path, e)),
+            Err(e) => Err(lost(&self.slot.path, e)),
         }
     }
 }
