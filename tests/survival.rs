@@ -2,6 +2,7 @@
 //! in the middle of the work. Against the real binary; seeds and figures are printed, and `tests/run --long` does more.
 
 mod chaos;
+mod descriptors;
 mod history;
 mod joins;
 mod proxy;
