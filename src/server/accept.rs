@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -14,6 +15,8 @@ use super::listen::SocketFile;
 
 /// How long accepting rests when no file is left; the connections wait in the backlog.
 const REST: Duration = Duration::from_millis(100);
+/// How long after the last want of a file the full number of connections is tried again.
+const SHORTAGE: Duration = Duration::from_secs(10);
 /// The least time between two warnings of one kind.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
@@ -46,6 +49,7 @@ pub(super) async fn accept_all<L: Accept>(
     mut each: impl FnMut(L::Socket, OwnedSemaphorePermit),
 ) {
     let (mut full, mut failing) = (Seldom::default(), Seldom::default());
+    let mut short = Shortage::none();
     let accept = async {
         loop {
             if limit.available_permits() == 0 && full.is_due() {
@@ -53,8 +57,14 @@ pub(super) async fn accept_all<L: Accept>(
                     "as many connections as --max-connections and the open files allow; more wait"
                 );
             }
-            let Ok(permit) = Arc::clone(&limit).acquire_owned().await else {
-                return;
+            if Instant::now() >= short.until {
+                short.is_over(&limit);
+            }
+            let acquired = timeout_at(short.until, Arc::clone(&limit).acquire_owned()).await;
+            let permit = match acquired {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) => return,
+                Err(_) => continue, // waited to the end of a shortage
             };
             match listener.accept().await {
                 Ok(socket) => each(socket, permit),
@@ -63,12 +73,54 @@ pub(super) async fn accept_all<L: Accept>(
                     if failing.is_due() {
                         warn!(%error, "cannot accept connections; they wait");
                     }
+                    if is_want_of_files(&error) {
+                        short.begins(&limit);
+                    }
                     tokio::time::sleep(REST).await;
                 }
             }
         }
     };
     stop.run_until_cancelled(accept).await;
+}
+
+/// While there are no files for more connections, none come but for those that go: what becomes free is for the uploads of
+/// those who are there.
+struct Shortage {
+    /// Permits taken out of the limit.
+    withheld: usize,
+    /// When they are given back.
+    until: Instant,
+}
+
+impl Shortage {
+    fn none() -> Self {
+        Self {
+            withheld: 0,
+            until: far(),
+        }
+    }
+
+    fn begins(&mut self, limit: &Semaphore) {
+        self.withheld += limit.forget_permits(limit.available_permits());
+        self.until = Instant::now() + SHORTAGE;
+    }
+
+    fn is_over(&mut self, limit: &Semaphore) {
+        limit.add_permits(self.withheld);
+        *self = Self::none();
+    }
+}
+
+/// Never, for a timer that wants a moment.
+fn far() -> Instant {
+    Instant::now() + Duration::from_hours(24 * 365)
+}
+
+/// Neither this process nor the system has another file.
+fn is_want_of_files(error: &io::Error) -> bool {
+    let codes = [Errno::MFILE, Errno::NFILE].map(|e| Some(e.raw_os_error()));
+    codes.contains(&error.raw_os_error())
 }
 
 /// A connection that went before it was accepted; anything else (no file or memory left) is worth a rest.
@@ -167,6 +219,42 @@ mod tests {
                 held.borrow().iter().map(|(s, _)| *s).collect::<Vec<_>>(),
                 [2, 3]
             );
+            stop.cancel();
+        };
+        tokio::join!(accepting, look);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_connections_come_in_a_shortage_and_all_may_after_it() {
+        let stop = CancellationToken::new();
+        let held = RefCell::new(Vec::new());
+        let script = [
+            Ok(1),
+            Ok(2),
+            Err(Errno::MFILE.into()),
+            Ok(3),
+            Ok(4),
+            Ok(5),
+            Ok(6),
+        ];
+        let limit = Arc::new(Semaphore::new(9));
+        let script = Script(RefCell::new(script.into()));
+        let accepting = accept_all(script, limit, &stop, |socket, permit| {
+            held.borrow_mut().push((socket, permit));
+        });
+        let look = async {
+            let sockets = || held.borrow().iter().map(|(s, _)| *s).collect::<Vec<_>>();
+            tokio::time::sleep(SHORTAGE / 2).await;
+            assert_eq!(
+                sockets(),
+                [1, 2, 3],
+                "one more is tried, so that it is never deaf"
+            );
+            drop(held.borrow_mut().remove(0)); // a connection ends
+            tokio::time::sleep(REST).await;
+            assert_eq!(sockets(), [2, 3, 4]);
+            tokio::time::sleep(SHORTAGE).await;
+            assert_eq!(sockets(), [2, 3, 4, 5, 6]);
             stop.cancel();
         };
         tokio::join!(accepting, look);
