@@ -9,11 +9,14 @@ use highwater::protocol::checksum::Algorithm;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::support::{Client, Conn, Dice, Process, bytes, checksum, figure, rounds, same, seed};
+use crate::support::{
+    Client, Conn, Dice, Process, bytes, checksum, figure, file_of, len_of, rounds, same, seed,
+    until,
+};
 
 const TEST: &str = "SIGTERM under load";
 const UPLOADS: usize = 50;
-const LENGTH: usize = 400_000;
+const LENGTH: usize = 800_000;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The highest offset that anybody was told of each upload.
@@ -161,7 +164,12 @@ async fn round(number: usize, dice: &mut Dice) {
         .into_iter()
         .map(|worker| tokio::spawn(worker.work()))
         .collect();
-    tokio::time::sleep(Duration::from_millis(300 + dice.below(400))).await;
+    until("all of them are under way", || async {
+        let begun = |path: &String| len_of(&file_of(dir.path(), path)) > 0;
+        paths.iter().all(begun)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
     let (well, took) = server.terminate();
     assert!(well, "{:#?}", server.log());
     assert!(took < GRACE, "it ended after {took:?}");
