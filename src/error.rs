@@ -46,6 +46,9 @@ pub enum Reject {
         /// What it takes, as in `Allow`.
         allow: &'static str,
     },
+    /// A method or transfer coding that the server does not know.
+    #[error("this server does not know {0}")]
+    Unknown(&'static str),
     /// The client's offset is not the upload's.
     #[error("the upload is at Upload-Offset {actual}; send HEAD and go on from there")]
     OffsetMismatch {
@@ -170,6 +173,7 @@ impl Reject {
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
             Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
             Self::Panicked => (500, "internal"),
+            Self::Unknown(_) => (501, "not-implemented"),
             Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
             Self::IdleBody { .. } => (503, "idle-body"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
@@ -192,6 +196,7 @@ impl Reject {
             416 => "Range not satisfiable",
             423 => "Locked",
             460 => "Checksum mismatch",
+            501 => "Not implemented",
             503 => "Try again soon",
             507 => "Out of space",
             _ => "The server failed",

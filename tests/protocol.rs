@@ -374,10 +374,10 @@ async fn a_host_is_named_once_and_can_be_one() {
 }
 
 #[tokio::test]
-async fn a_method_that_nobody_knows_is_told_what_there_is() {
+async fn a_method_that_is_not_for_a_resource_is_told_what_there_is() {
     let server = start().await;
     let path = server.create(1).await;
-    for method in ["PUT", "BREW", "TRACE"] {
+    for method in ["PUT", "TRACE"] {
         let reply = server.tus(method, "/files/").send().await;
         let told = (reply.status, reply.header("Allow"));
         assert_eq!(told, (405, Some("OPTIONS, POST")), "{method}");
@@ -386,4 +386,33 @@ async fn a_method_that_nobody_knows_is_told_what_there_is() {
         assert_eq!(told, (405, Some("OPTIONS, HEAD, PATCH, GET, DELETE")));
         assert_eq!(server.tus(method, "/elsewhere").send().await.status, 404);
     }
+    for method in ["BREW", "patch"] {
+        let reply = server.tus(method, &path).send().await;
+        assert_eq!(
+            (reply.status, reply.code.as_str()),
+            (501, "not-implemented"),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_a_transfer_coding_that_nobody_takes_off_is_not_stored() {
+    let server = start().await;
+    let path = server.create(100).await;
+    for coding in ["gzip, chunked", "x-nobody-knows, chunked"] {
+        let patch = server
+            .tus("PATCH", &path)
+            .header("Upload-Offset", 0)
+            .header("Content-Type", "application/offset+octet-stream")
+            .header("Transfer-Encoding", coding);
+        let request = [patch.to_bytes(), b"5\r\nhello\r\n0\r\n\r\n".to_vec()].concat();
+        let reply = server.raw(&request).await;
+        assert_eq!(
+            (reply.status, reply.code.as_str()),
+            (501, "not-implemented"),
+            "{coding}"
+        );
+    }
+    assert_eq!(server.offset(&path).await, 0);
 }

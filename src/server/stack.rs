@@ -7,8 +7,8 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
 use futures_util::FutureExt;
-use http::header::{EXPECT, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use tower::{Service, ServiceExt};
@@ -100,6 +100,9 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
     if let Some(answer) = routes::fixed(request.method(), request.uri().path()) {
         return answer;
     }
+    if let Err(reject) = known(&request) {
+        return tus::problem(&reject);
+    }
     if let Err(error) = host(&request) {
         return tus::problem(&error.into());
     }
@@ -121,6 +124,32 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
             error!("the request ended in a panic");
             tus::problem(&Reject::Panicked)
         }
+    }
+}
+
+/// That the request is of a method of HTTP's, and its body in no other transfer coding than `chunked`: hyper takes off the last
+/// coding alone, and what is left would be stored in the code of the ones before. Source: RFC 9110, 9.1; RFC 9112, 6.1.
+fn known<B>(request: &Request<B>) -> Result<(), Reject> {
+    const METHODS: [Method; 9] = [
+        Method::CONNECT,
+        Method::DELETE,
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::POST,
+        Method::PUT,
+        Method::TRACE,
+    ];
+    if !METHODS.contains(request.method()) {
+        return Err(Reject::Unknown("this method"));
+    }
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if chunked(coding) => Ok(()),
+        _ => Err(Reject::Unknown("this transfer coding")),
     }
 }
 
@@ -181,6 +210,20 @@ mod tests {
             );
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn methods_of_http_are_known_and_one_transfer_coding() {
+        let request = |method: &str, codings: &[&str]| {
+            let mut request = Request::builder().method(method);
+            for coding in codings {
+                request = request.header(TRANSFER_ENCODING, *coding);
+            }
+            known(&request.body(()).unwrap()).is_ok()
+        };
+        assert!(request("PUT", &[]) && request("POST", &["Chunked"]));
+        assert!(!request("BREW", &[]) && !request("patch", &[]));
+        assert!(!request("POST", &["gzip, chunked"]) && !request("POST", &["gzip", "chunked"]));
     }
 
     #[test]
