@@ -4,22 +4,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  Gate,
-  MiB,
-  STUBBORN,
-  ask,
-  assertGone,
-  assertStored,
-  client,
-  digest,
-  head,
-  openFile,
-  serverTest,
-  until,
-  untilTold,
-  urlStorage,
-} from './support.mjs';
+import { MiB, ask, assertGone, assertStored, digest, head, serverTest, until, untilTold } from '../support.mjs';
+import { Gate, STUBBORN, client, openFile, urlStorage } from './client.mjs';
 
 const source = randomBytes(8 * MiB);
 const stored = (upload) => upload.findPreviousUploads();
