@@ -60,7 +60,8 @@ class Messages {
 
   #head(text) {
     const [first, ...lines] = text.split('\r\n');
-    const headers = new Map(lines.map((line) => [/^[^:]*/.exec(line)[0].toLowerCase(), line.replace(/^[^:]*:\s*/, '')]));
+    const field = (line, colon) => [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+    const headers = new Map(lines.map((line) => field(line, line.indexOf(':'))));
     if (!this.begin(first, headers)) return;
     this.chunked = headers.get('transfer-encoding') === 'chunked';
     this.#left = Number(headers.get('content-length') ?? 0);
