@@ -11,25 +11,23 @@ class Messages {
   #text = Buffer.alloc(0);
   #left = 0;
 
-  /** `begin(line, headers)` is told each head, and says whether a body may follow; `payload(size)` each piece of it. */
-  constructor(begin, payload = () => {}) {
+  /** `begin(line, headers)` is told each head, and says whether a body may follow. */
+  constructor(begin) {
     this.begin = begin;
-    this.payload = payload;
   }
 
-  /** The pieces of what was read, in order, each told to belong to a head or to a body. */
+  /** The pieces of what was read, in order: a body's `payload`, or what frames it. */
   *pieces(read) {
     while (read.length > 0) {
-      const body = this.#state !== 'head';
-      const taken = this.#state === 'data' ? this.#payload(read.length) : this.#line(read);
-      yield { bytes: read.subarray(0, taken), body };
+      const payload = this.#state === 'data';
+      const taken = payload ? this.#payload(read.length) : this.#line(read);
+      yield { bytes: read.subarray(0, taken), payload };
       read = read.subarray(taken);
     }
   }
 
   #payload(available) {
     const size = Math.min(this.#left, available);
-    this.payload(size);
     this.#left -= size;
     if (this.#left === 0) this.#state = this.chunked ? 'gap' : 'head';
     return size;
@@ -107,7 +105,7 @@ export class Wire {
     return this.requests.filter((r) => r.sent('Upload-Offset')).map((r) => Number(r.sent('Upload-Offset')));
   }
 
-  /** Lets so many more bytes of request bodies (a chunked one's framing counts) pass, and resolves when they have. */
+  /** Lets so many more bytes of request bodies pass, and resolves when they have and there would be more. */
   hold(bytes) {
     this.#allowance = bytes;
     return new Promise((resolve) => (this.#exhausted = resolve));
@@ -134,7 +132,7 @@ export class Wire {
     const link = { client, server };
     const waiting = []; // requests of this connection without their final answer
     this.#links.add(link);
-    const requests = this.#requests(waiting);
+    const requests = this.#requests(link, waiting);
     const answers = this.#answers(waiting);
     client.on('data', (read) => this.#pass(link, requests.pieces(read)));
     server.on('data', (read) => {
@@ -157,18 +155,14 @@ export class Wire {
     }
   }
 
-  #requests(waiting) {
-    let request;
-    return new Messages(
-      (line, headers) => {
-        const [method, path] = line.split(' ');
-        request = { method, path, body: 0, continued: false, sent: (name) => headers.get(name.toLowerCase()) };
-        this.requests.push(request);
-        waiting.push(request);
-        return true;
-      },
-      (size) => (request.body += size),
-    );
+  #requests(link, waiting) {
+    return new Messages((line, headers) => {
+      const [method, path] = line.split(' ');
+      link.request = { method, path, body: 0, continued: false, sent: (name) => headers.get(name.toLowerCase()) };
+      this.requests.push(link.request);
+      waiting.push(link.request);
+      return true;
+    });
   }
 
   #answers(waiting) {
@@ -186,9 +180,12 @@ export class Wire {
 
   #pass(link, pieces) {
     const { client, server } = link;
-    for (const { bytes, body } of pieces) {
-      const passing = body ? bytes.subarray(0, this.#allowance) : bytes;
-      if (body) this.#allowance -= passing.length;
+    for (const { bytes, payload } of pieces) {
+      const passing = payload ? bytes.subarray(0, this.#allowance) : bytes;
+      if (payload) {
+        this.#allowance -= passing.length;
+        link.request.body += passing.length;
+      }
       if (!server.write(passing)) {
         client.pause();
         server.once('drain', () => link.held || client.resume());
