@@ -175,7 +175,7 @@ export function program(command, args, { input, ...options } = {}) {
   }).finally(() => running.delete(child));
   ended.catch(() => {}); // asked for later
   return {
-    ended: () => within(ended, `${command} ends`),
+    ended: () => within(ended, `${command} ends`, 2 * PATIENCE),
     async kill() {
       child.kill('SIGKILL');
       assert.equal((await ended).signal, 'SIGKILL', `${command} had ended by itself: ${printed.err}`);

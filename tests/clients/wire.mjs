@@ -74,6 +74,7 @@ export class Wire {
   #allowance = Infinity;
   #links = new Set();
   #exhausted = () => {};
+  #ready;
 
   constructor(server) {
     this.server = server;
@@ -111,12 +112,13 @@ export class Wire {
     return new Promise((resolve) => (this.#exhausted = resolve));
   }
 
-  /** Breaks every connection; what was held is lost. From now on everything passes again. */
-  cut() {
+  /** Breaks every connection; what was held is lost. From now on everything passes again, once `ready` has settled. */
+  cut(ready) {
+    this.#ready = ready;
     this.#allowance = Infinity;
-    for (const link of this.#links) {
-      link.client.destroy();
-      link.server.destroy();
+    for (const { client, server } of this.#links) {
+      client.destroy();
+      server?.destroy();
     }
   }
 
@@ -127,11 +129,16 @@ export class Wire {
     await once(this.listener, 'close');
   }
 
-  #join(client) {
-    const server = connect({ host: '127.0.0.1', port: this.server.port, noDelay: true, allowHalfOpen: true });
-    const link = { client, server };
-    const waiting = []; // requests of this connection without their final answer
+  async #join(client) {
+    const link = { client };
     this.#links.add(link);
+    client.on('error', () => {}); // 'close' follows
+    client.on('close', () => this.#links.delete(link));
+    await this.#ready;
+    if (client.destroyed) return;
+    const server = connect({ host: '127.0.0.1', port: this.server.port, noDelay: true, allowHalfOpen: true });
+    link.server = server;
+    const waiting = []; // requests of this connection without their final answer
     const requests = this.#requests(link, waiting);
     const answers = this.#answers(waiting);
     client.on('data', (read) => this.#pass(link, requests.pieces(read)));
@@ -147,11 +154,8 @@ export class Wire {
       [server, client],
     ]) {
       one.on('end', () => other.end());
-      one.on('error', () => {}); // 'close' follows
-      one.on('close', () => {
-        other.destroy();
-        this.#links.delete(link);
-      });
+      one.on('error', () => {});
+      one.on('close', () => other.destroy());
     }
   }
 
@@ -172,7 +176,7 @@ export class Wire {
         waiting[0].continued = true;
         return false;
       }
-      const request = waiting.shift();
+      const request = waiting.shift() ?? {}; // the server may refuse what never became a request
       Object.assign(request, { status, answer: (name) => headers.get(name.toLowerCase()) });
       return request.method !== 'HEAD' && status !== 204;
     });
@@ -200,9 +204,9 @@ export class Wire {
   }
 }
 
-/** A test whose client speaks to its server over a wire. */
+/** A test whose client, a program of its own as a rule, speaks to its server over a wire. */
 export function wireTest(name, options, body) {
-  serverTest(name, options, async (server, t) => {
+  serverTest(name, { timeout: 120_000, ...options }, async (server, t) => {
     const wire = await new Wire(server).start();
     try {
       await body(server, wire, t);

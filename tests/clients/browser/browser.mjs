@@ -88,15 +88,15 @@ class Visitor {
   }
 }
 
-// What Chromium would look up at its maker's is not for a test.
-const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
-const quiet = ['--disable-component-update', '--disable-sync'];
+// Root has no sandbox; and what Chromium would look up at its maker's is not for a test.
+const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
+const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 /** A test with a browser of its own, which is done without a complaint of the browser's. */
 export function browserTest(name, options, body) {
-  wireTest(name, { timeout: 120_000, ...options }, async (server, wire) => {
+  wireTest(name, options, async (server, wire) => {
     const web = await serve();
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...args, ...quiet] });
+    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...quiet] });
     try {
       const tab = await browser.newPage();
       const visitor = await new Visitor(tab, `http://127.0.0.1:${web.address().port}/`).forgetful();

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MiB, assertStored, clients, program, sourceFile, succeed, until } from '../support.mjs';
+import { MiB, assertStored, clients, program, sourceFile, succeed, until, untilTold } from '../support.mjs';
 import { wireTest } from '../wire.mjs';
 
 const home = join(clients, 'java', 'target');
@@ -59,7 +59,8 @@ wireTest('tus-java-client: cut in mid-body, its executor resumes', {}, async (se
   const source = await sourceFile(server, 25 * MiB);
   const sent = 14 * MiB + 12_345;
   const running = await runUntil(server, wire, source.path, sent);
-  wire.cut();
+  const path = patches(wire)[0].path;
+  wire.cut(untilTold(server.at(path), sent));
   const { code, out, err } = await running.ended();
   assert.equal(code, 0, err);
   assert.equal(wire.sentOf('HEAD').length, 1);
@@ -72,13 +73,25 @@ wireTest('tus-java-client: killed in mid-body, resumed by URL', {}, async (serve
   const sent = 14 * MiB + 12_345;
   const running = await runUntil(server, wire, source.path, sent);
   await running.kill();
-  wire.cut();
-
   const { path } = patches(wire)[0];
+  wire.cut(untilTold(server.at(path), sent));
+
   wire.requests = [];
   const url = new URL(path, wire.endpoint).href;
   assert.equal(await upload(wire.endpoint, source.path, url), url);
   assert.equal(wire.requests[0].method, 'HEAD');
   assert.deepEqual(wire.offsets, [sent, sent + 10 * MiB]);
+  await assertStored(server, url, source.digest);
+});
+
+// Needs beyond the text: a client whose network changed comes back while its old request still hangs, and takes what HEAD
+// tells for the offset; to this one a 409 is the end of the upload. HEAD does not tell what a chunked body brought so far,
+// so that must give way to the PATCH at the told offset.
+wireTest('tus-java-client: back from another network, beside its own hanging request', {}, async (server, wire) => {
+  const source = await sourceFile(server, 25 * MiB);
+  const running = await runUntil(server, wire, source.path, 14 * MiB);
+  await running.kill(); // the wire still holds its connection to the server
+  const url = server.at(patches(wire)[0].path);
+  assert.equal(await upload(server.endpoint, source.path, url), url);
   await assertStored(server, url, source.digest);
 });
