@@ -75,6 +75,8 @@ export class Wire {
   #links = new Set();
   #exhausted = () => {};
   #ready;
+  /** How fast a connection's requests pass, in bytes a second: for a test that must meet an upload while it runs. */
+  pace = Infinity;
 
   constructor(server) {
     this.server = server;
@@ -141,7 +143,12 @@ export class Wire {
     const waiting = []; // requests of this connection without their final answer
     const requests = this.#requests(link, waiting);
     const answers = this.#answers(waiting);
-    client.on('data', (read) => this.#pass(link, requests.pieces(read)));
+    client.on('data', (read) => {
+      this.#pass(link, requests.pieces(read));
+      if (this.pace === Infinity) return;
+      client.pause();
+      setTimeout(() => link.held || client.resume(), (read.length / this.pace) * 1000);
+    });
     server.on('data', (read) => {
       for (const _ of answers.pieces(read));
       if (!client.write(read)) {
