@@ -161,6 +161,9 @@ impl Inner {
                 if !there && live.silent_for() < SILENCE {
                     return Err(Reject::OffsetMismatch { actual: told });
                 }
+                if claimed == told {
+                    live.wanted.store(true, Ordering::Release);
+                }
                 return self.hold(&entry.id, true).await;
             }
             // Somebody begins, ends or commits: nothing to judge by yet, and over in a moment.

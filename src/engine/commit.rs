@@ -47,6 +47,12 @@ impl Inner {
             _ if append.checksum.is_some() || append.trailer_announced => {
                 Err(Reject::ChecksumMismatch)
             }
+            // What HEAD did not tell gives way to a newcomer that believed it: to some clients a 409 is the end.
+            Ended::Asked if !ingest.countable && ingest.live.wanted.load(Ordering::Acquire) => {
+                Err(Reject::TakenOver {
+                    offset: ingest.base,
+                })
+            }
             _ => Ok(()),
         };
         let undone = match &mut ingest.writer {

@@ -45,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) told: AtomicU64,
     /// Bytes known to be on the disk, from syncs beside the writing.
     pub(crate) synced: AtomicU64,
+    /// A newcomer takes over from the offset that HEAD told it: what came since must not be in its way.
+    pub(crate) wanted: AtomicBool,
     /// A sync beside the writing found that the disk lost bytes.
     pub(crate) lost: AtomicBool,
     /// When the last frame came, in milliseconds on [`tick`]'s clock.
@@ -57,6 +59,7 @@ impl Live {
             offset: AtomicU64::new(offset),
             told: AtomicU64::new(offset),
             synced: AtomicU64::new(synced),
+            wanted: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             frame: AtomicU64::new(tick()),
         }

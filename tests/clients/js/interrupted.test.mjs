@@ -4,22 +4,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  Gate,
-  MiB,
-  STUBBORN,
-  ask,
-  assertGone,
-  assertStored,
-  client,
-  digest,
-  head,
-  openFile,
-  serverTest,
-  until,
-  untilTold,
-  urlStorage,
-} from './support.mjs';
+import { MiB, ask, assertGone, assertStored, digest, head, serverTest, until, untilTold } from '../support.mjs';
+import { wireTest } from '../wire.mjs';
+import { Gate, STUBBORN, client, openFile, urlStorage } from './client.mjs';
 
 const source = randomBytes(8 * MiB);
 const stored = (upload) => upload.findPreviousUploads();
@@ -56,11 +43,12 @@ serverTest('a client whose network changed takes over from its own hanging reque
 
 // As Uppy's pause button: the connection is cut in mid-PATCH, and HEAD and PATCH follow at once, while the server may
 // still be reading what was on its way.
-serverTest('paused and resumed at once, again and again', {}, async (server) => {
+wireTest('paused and resumed at once, again and again', {}, async (server, wire) => {
+  wire.pace = 32 * MiB; // the client tells its progress now and then only
   const path = join(server.home, 'source');
   const bytes = randomBytes(64 * MiB);
   await writeFile(path, bytes);
-  const c = client(openFile(path), { endpoint: server.endpoint, retryDelays: STUBBORN });
+  const c = client(openFile(path), { endpoint: wire.endpoint, retryDelays: STUBBORN });
   for (const part of [1, 2, 3, 4, 5]) {
     await c.runUntil(part * 8 * MiB);
     await c.upload.abort();
@@ -156,10 +144,11 @@ serverTest('a finished upload is terminated', {}, async (server) => {
   await assertGone(server, url);
 });
 
-serverTest('abort(true) terminates every part of a parallel upload', {}, async (server) => {
+wireTest('abort(true) terminates every part of a parallel upload', {}, async (server, wire) => {
+  wire.pace = 8 * MiB;
   const path = join(server.home, 'source');
   await writeFile(path, randomBytes(64 * MiB));
-  const c = client(openFile(path), { endpoint: server.endpoint, parallelUploads: 4, retryDelays: STUBBORN });
+  const c = client(openFile(path), { endpoint: wire.endpoint, parallelUploads: 4, retryDelays: STUBBORN });
   const parts = () => c.sentOf('POST').filter((r) => r.status === 201);
   await c.runUntil(16 * MiB, () => parts().length === 4);
   await c.upload.abort(true);

@@ -1,7 +1,8 @@
 // The main job: tus-js-client, unmodified, uploads a real file of over 500 MB, is cut in the middle, resumes, and what is
 // stored is the file, byte for byte.
 import assert from 'node:assert/strict';
-import { assertStored, bigFile, client, head, openFile, serverTest, until, urlStorage } from './support.mjs';
+import { assertStored, bigFile, head, serverTest, until } from '../support.mjs';
+import { client, openFile, urlStorage } from './client.mjs';
 
 const { path, ...source } = await bigFile();
 const timeout = 170_000;

@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
-import { MiB, assertStored, client, digest, head, openFile, serverTest, until } from './support.mjs';
+import { MiB, assertStored, digest, head, serverTest, until } from '../support.mjs';
+import { client, openFile } from './client.mjs';
 
 const offsets = (requests) => requests.map((r) => Number(r.sent('Upload-Offset')));
 

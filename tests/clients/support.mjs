@@ -1,26 +1,24 @@
-// What the client tests share: a highwater of their own, a tus-js-client that keeps a diary, and the proof that what is
-// stored is what was sent. Nothing here sleeps for luck: every wait is for a condition and has an end.
+// What the client tests share: a highwater of their own, programs that upload to it, and the proof that what is stored is
+// what was sent. Nothing here sleeps for luck: every wait is for a condition and has an end.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import tus from 'tus-js-client';
 
 export const MiB = 1024 * 1024;
 /** The longest wait for anything that a healthy server does at once, on a machine that is busy with other things. */
 export const PATIENCE = 30_000;
-/** A client that rides over a restart: tus-js-client's own default gives up after 9 s, which a busy machine may need. */
-export const STUBBORN = [0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800];
 
-const repository = fileURLToPath(new URL('../../../', import.meta.url));
+/** Where the clients' programs lie. */
+export const clients = fileURLToPath(new URL('.', import.meta.url));
+const repository = fileURLToPath(new URL('../../', import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target');
 const binary = process.env.HIGHWATER_BIN ?? join(target, 'release', 'highwater');
 /** Not the system's temporary directory: that may be held in memory, and the files here are large. */
@@ -61,6 +59,11 @@ export class Server {
 
   get endpoint() {
     return `http://127.0.0.1:${this.port}/files/`;
+  }
+
+  /** A path, as a request named it, at this server: asked without the wire that the client speaks over. */
+  at(path) {
+    return `http://127.0.0.1:${this.port}${path}`;
   }
 
   /** The last lines of what the server logged, over all its lives. */
@@ -155,96 +158,44 @@ export function serverTest(name, { flags = [], timeout = 60_000 }, body) {
 }
 
 /**
- * An unmodified tus-js-client. `requests` is its diary, in the order in which requests were sent: method, URL, what was
- * sent of the tus headers, and once answered `status` and `answer(name)`. `finished` settles as the upload does.
+ * A program, which ends or is killed within the test: `ended` gives how, and what it printed. `input` goes to its standard
+ * input.
  */
-export function client(file, options) {
-  const requests = [];
-  const entries = new WeakMap();
-  let progressed = () => {};
-  let settle;
-  const finished = new Promise((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  finished.catch(() => {}); // a test may cut the upload and never ask
-  const upload = new tus.Upload(file, {
-    ...options,
-    onBeforeRequest(req) {
-      const entry = { method: req.getMethod(), url: req.getURL(), sent: (name) => req.getHeader(name) };
-      entries.set(req, entry);
-      requests.push(entry);
-    },
-    onAfterResponse(req, res) {
-      Object.assign(entries.get(req), { status: res.getStatus(), answer: (name) => res.getHeader(name) });
-    },
-    onProgress: (bytes) => progressed(bytes),
-    onSuccess: () => settle.resolve(upload.url),
-    onError: settle.reject,
-  });
+export function program(command, args, { input, ...options } = {}) {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
+  const printed = { out: '', err: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => (printed.out += text));
+  child.stderr.setEncoding('utf8').on('data', (text) => (printed.err += text));
+  child.stdin.on('error', () => {}); // it need not read to the end
+  child.stdin.end(input);
+  running.add(child);
+  const ended = new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, ...printed }));
+  }).finally(() => running.delete(child));
+  ended.catch(() => {}); // asked for later
   return {
-    upload,
-    requests,
-    finished,
-    /** Starts, and gives the URL once everything is uploaded. */
-    run() {
-      upload.start();
-      return finished;
-    },
-    /** Starts, and returns once `bytes` have been sent, in the middle of whatever request is on its way then. */
-    async runUntil(bytes, alsoWhen = () => true) {
-      const reached = new Promise((resolve) => {
-        progressed = (sent) => sent >= bytes && alsoWhen() && resolve('reached');
-      });
-      upload.start();
-      const first = await Promise.race([reached, finished]);
-      assert.equal(first, 'reached', 'the upload was over before it could be cut');
-    },
-    sentOf: (method) => requests.filter((r) => r.method === method),
-    /** The methods in the order in which they were sent: a shape to compare. */
-    get shape() {
-      return requests.map((r) => r.method).join(' ');
-    },
-    /** Where the first PATCH began. */
-    get resumedAt() {
-      return Number(requests.find((r) => r.method === 'PATCH')?.sent('Upload-Offset'));
+    ended: () => within(ended, `${command} ends`, 2 * PATIENCE),
+    async kill() {
+      child.kill('SIGKILL');
+      assert.equal((await ended).signal, 'SIGKILL', `${command} had ended by itself: ${printed.err}`);
     },
   };
 }
 
-/**
- * A source that gives `gate` bytes and then nothing until `open()`: a request that hangs in its middle, as that of a
- * client whose network went away does. It is handed in by tus-js-client's public `fileReader` option.
- */
-export class Gate {
-  constructor(bytes, gate) {
-    this.size = bytes.length;
-    this.bytes = bytes;
-    this.gate = gate;
-    this.reached = new Promise((resolve) => (this.signal = resolve));
-    this.opened = new Promise((resolve) => (this.open = resolve));
-  }
+/** Runs a program that must succeed, and gives what it printed. */
+export async function succeed(command, args, options) {
+  const { code, signal, out, err } = await program(command, args, options).ended();
+  assert.equal(code, 0, `${command} ${args.join(' ')}: ${code ?? signal}\n${out}\n${err}`);
+  return out;
+}
 
-  async openFile() {
-    return this;
-  }
-
-  async slice(start, end) {
-    const value = Readable.from(this.#pieces(start, end), { objectMode: false });
-    value.size = end - start;
-    return { value, done: end >= this.size };
-  }
-
-  async *#pieces(start, end) {
-    const halt = Math.min(Math.max(start, this.gate), end);
-    for (let at = start; at < halt; at += 65_536) yield this.bytes.subarray(at, Math.min(at + 65_536, halt));
-    if (halt < end) {
-      this.signal();
-      await this.opened;
-    }
-    for (let at = halt; at < end; at += 65_536) yield this.bytes.subarray(at, Math.min(at + 65_536, end));
-  }
-
-  close() {}
+/** A file of random bytes in the test's own directory. */
+export async function sourceFile(server, size, name = 'source.bin') {
+  const bytes = randomBytes(size);
+  const path = join(server.home, name);
+  await writeFile(path, bytes);
+  return { path, bytes, digest: digest(bytes) };
 }
 
 /** A single request beside the client's, on a connection of its own; the body is handed to `sink` or thrown away. */
@@ -339,6 +290,3 @@ export async function bigFile() {
   }
   return { path, ...(await digestFile(path)) };
 }
-
-export const urlStorage = (server, name = 'urls.json') => new tus.FileUrlStorage(join(server.home, name));
-export const openFile = (path) => createReadStream(path);
