@@ -8,6 +8,7 @@ mod damage;
 mod disk_frozen;
 mod disk_full;
 mod download;
+mod fuzz;
 mod heads;
 mod invariants;
 mod layout;

@@ -113,6 +113,7 @@ fn types_that_are_not() {
         "text/plain;x=\"a",
         "text/plain;x=\"a\"b",
         "text/plain;x=\"\u{e9}\"",
+        "text/plain;\tx=y",
         "text/plain\r\nx: y",
         "text/\u{e9}",
         "text/plain;x=\"\\\"",
