@@ -18,6 +18,7 @@ mod locks;
 mod operation;
 mod protocol;
 mod server_process;
+mod state_growth;
 mod support;
 mod survival;
 mod web;
