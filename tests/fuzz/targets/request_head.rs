@@ -3,6 +3,7 @@
 #[path = "../metadata.rs"]
 mod metadata;
 #[path = "../request_head.rs"]
+#[expect(dead_code, reason = "what was seen is for the test program")]
 mod request_head;
 #[path = "../wire.rs"]
 mod wire;
