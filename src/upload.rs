@@ -261,7 +261,7 @@ impl Record {
             touched: now,
             ..self.clone()
         };
-        if length == self.offset {
+        if length == self.offset && self.status == Status::Active {
             next.status = Status::Completed;
         }
         Ok(next)
@@ -280,6 +280,8 @@ impl Record {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;

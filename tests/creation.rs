@@ -402,3 +402,16 @@ async fn the_largest_length_there_is() {
         Some(i64::MAX as u64)
     );
 }
+
+#[tokio::test]
+async fn a_broken_body_of_a_creation_is_not_taken_for_an_empty_one() {
+    let server = start().await;
+    let reply = server
+        .raw(
+            b"POST /files/ HTTP/1.1\r\nHost: t\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n\
+              Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        )
+        .await;
+    assert_eq!((reply.status, reply.header("Location")), (415, None));
+    assert!(server.stored_files().is_empty());
+}

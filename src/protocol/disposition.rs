@@ -90,13 +90,14 @@ fn is_harmful(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
-/// `Content-Type`: the metadata's `filetype` as it stands if it is a well-formed media type of visible ASCII, at most 255
-/// bytes, else [`OCTET_STREAM`]. To be sent with `nosniff`.
+/// `Content-Type`: the metadata's `filetype` as it stands if it is a well-formed media type of visible ASCII and blanks, at
+/// most 255 bytes, else [`OCTET_STREAM`]. To be sent with `nosniff`.
 /// Source: RFC 9110, 8.3.1, with type and subtype as RFC 6838, 4.2, names them (so no `*/*`).
 #[must_use]
 pub fn content_type(filetype: Option<&[u8]>) -> String {
     let text = trim(filetype.unwrap_or_default());
-    let well_formed = text.len() <= TYPE_MAX && is_media_type(text);
+    // The grammar has tabs where it has blanks.
+    let well_formed = text.len() <= TYPE_MAX && !text.contains(&b'\t') && is_media_type(text);
     let text = std::str::from_utf8(text).ok().filter(|_| well_formed);
     text.unwrap_or(OCTET_STREAM).to_owned()
 }

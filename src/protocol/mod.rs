@@ -17,6 +17,8 @@ pub mod media;
 pub mod metadata;
 pub mod method;
 pub mod offset;
+#[cfg(test)]
+mod properties;
 mod public_url;
 pub mod range;
 pub mod version;

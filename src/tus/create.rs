@@ -134,8 +134,8 @@ where
     }
 }
 
-/// Whether a body that must have no bytes has some. One of unknown length (HTTP/2 without an end, chunks) may be empty: it
-/// is read up to its first byte.
+/// Whether a body that must have no bytes has some, or breaks off where they may be. One of unknown length (HTTP/2 without an
+/// end, chunks) may be empty: it is read up to its first byte.
 async fn has_bytes<B>(body: &mut B) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
@@ -144,8 +144,10 @@ where
         return length > 0;
     }
     let first_byte = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+        while let Some(frame) = body.frame().await {
+            if frame.map_or(true, |frame| {
+                frame.data_ref().is_some_and(|data| !data.is_empty())
+            }) {
                 return true;
             }
         }

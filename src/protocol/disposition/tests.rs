@@ -1,7 +1,10 @@
+use std::sync::LazyLock;
+
 use super::*;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
+use regex::Regex;
 
 #[test]
 fn names() {
@@ -110,6 +113,7 @@ fn types_that_are_not() {
         "text/plain;x=\"a",
         "text/plain;x=\"a\"b",
         "text/plain;x=\"\u{e9}\"",
+        "text/plain;\tx=y",
         "text/plain\r\nx: y",
         "text/\u{e9}",
         "text/plain;x=\"\\\"",
@@ -158,6 +162,20 @@ fn only_what_cannot_script_is_shown_in_place() {
     }
 }
 
+/// The name in a `Content-Disposition: attachment`: `filename*` before `filename`, as RFC 6266, 4.3, has it.
+fn read_back(value: &str) -> Option<String> {
+    const GRAMMAR: &str = r#"^attachment(?:; filename="([ !#-\[\]-~]+)"(?:; filename\*=UTF-8''((?:[A-Za-z0-9!#$&+.^_`|~-]|%[0-9A-F]{2})+))?)?$"#;
+    static READ: LazyLock<Regex> = LazyLock::new(|| Regex::new(GRAMMAR).unwrap());
+    let found = READ.captures(value).expect(value);
+    match (found.get(1), found.get(2)) {
+        (_, Some(encoded)) => {
+            let name = percent_decode_str(encoded.as_str()).decode_utf8();
+            Some(name.unwrap().into_owned())
+        }
+        (plain, None) => plain.map(|plain| plain.as_str().to_owned()),
+    }
+}
+
 proptest! {
     #[test]
     fn names_make_a_bounded_header(name: Vec<u8>, inline: bool) {
@@ -174,6 +192,23 @@ proptest! {
             None => value["attachment; filename=\"".len()..value.len() - 1].to_owned(),
         };
         prop_assert_eq!(read, name);
+    }
+
+    /// Any name comes out of the header, read by RFC 6266 and RFC 8187, as the name that is safe to show.
+    #[test]
+    fn every_name_reads_back(name in proptest::collection::vec(prop_oneof![any::<char>(), "[ -~]".prop_map(|c| c.as_bytes()[0].into())], 0..60)) {
+        let harmful = |c: char| matches!(u32::from(c),
+            0..=0x1f | 0x7f..=0x9f | 0x2f | 0x5c | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfffd);
+        let safe: String = name.iter().map(|c| if harmful(*c) { '_' } else { *c }).collect();
+        let safe = safe.trim();
+        let name: String = name.iter().collect();
+        let value = content_disposition(Some(name.as_bytes()), false);
+        let read = read_back(&value);
+        if safe.trim_matches('.').is_empty() {
+            prop_assert_eq!(read, None);
+        } else if safe.len() <= NAME_MAX {
+            prop_assert_eq!(read.as_deref(), Some(safe), "{}", value);
+        }
     }
 
     #[test]
