@@ -1,0 +1,238 @@
+//! What the reference server can do wrong, one at a time.
+
+use std::fmt;
+
+/// A mistake of a server. Each MUST has one that makes its case fail, and few others.
+///
+/// The first three rewrite an answer, in one place (`answer.rs`). Their method is the request's effective one, after a method
+/// override; `"*"` is any method, and the one to use for requests that could not be read. The status is the one that a right
+/// server gives; 0 is any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers to a method with a status lack a field: `Without("HEAD", 200, "Upload-Offset")`.
+    Without(&'static str, u16, &'static str),
+    /// Answers to a method get another status: `Status("PATCH", 409, 400)`. Nothing else about them changes.
+    Status(&'static str, u16, u16),
+    /// Answers to a method with a status have a field set to something else, or added.
+    Field(&'static str, u16, &'static str, &'static str),
+    /// Something that a rewritten answer cannot show.
+    Flaw(Flaw),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Without(method, status, field) => write!(f, "{method} {status} without {field}"),
+            Self::Status(method, from, to) => write!(f, "{method} {to} instead of {from}"),
+            Self::Field(method, status, field, value) => {
+                write!(f, "{method} {status} with {field}: {value}")
+            }
+            Self::Flaw(flaw) => f.write_str(flaw.describe()),
+        }
+    }
+}
+
+/// The list below, as an enum whose variants carry their text.
+macro_rules! flaws {
+    ($($name:ident: $text:literal,)+) => {
+        /// Mistakes in what the server does, rather than in what it says of it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Flaw {
+            $(#[doc = concat!("It ", $text, ".")] $name,)+
+        }
+
+        impl Flaw {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// What is wrong, for people: it goes on after "the server".
+            #[must_use]
+            pub const fn describe(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+flaws! {
+    // Versions and methods: core.rs.
+    VersionIgnored: "never looks at Tus-Resumable",
+    VersionMissingTaken: "takes requests without Tus-Resumable",
+    UnsupportedProcessed: "answers an unsupported version with 412, but carries the request out",
+    OptionsMindsVersion: "answers OPTIONS with 412 for its Tus-Resumable",
+    OptionsWantsVersion: "answers OPTIONS, preflights too, with 412 where Tus-Resumable is missing",
+    OverrideIgnored: "ignores X-HTTP-Method-Override",
+    OverrideMindsCase: "knows X-HTTP-Method-Override in capitals only",
+    NamesMindCase: "knows field names only as the spec writes them",
+    SlashWanted: "creates at the endpoint with its last slash only",
+
+    // HEAD and GET: core.rs.
+    HeadTellsZero: "tells offset 0 to HEAD, whatever it has",
+    HeadTellsLess: "tells HEAD one byte less than it has",
+    HeadWaits: "lets HEAD wait for the PATCH that is running",
+    HeadTellsCommitted: "tells HEAD nothing of the bytes that a running PATCH has brought",
+    HeadMovesExpiry: "prolongs an upload's life at each HEAD, and does not say so",
+    GetGivesOther: "gives other bytes at GET than were sent",
+    GetGivesPart: "gives all but the last byte at GET",
+
+    // PATCH: append.rs.
+    MismatchStored: "stores the bytes of a PATCH that it refuses for its offset",
+    OffsetIgnored: "appends a PATCH whatever its Upload-Offset",
+    OffsetRewinds: "takes a PATCH below the offset, and goes back to it",
+    OffsetMissingTaken: "takes a PATCH without Upload-Offset",
+    OffsetMalformedTaken: "takes a malformed Upload-Offset for the number it begins with",
+    TypeIgnored: "takes a PATCH of any Content-Type",
+    TypeRefusedStored: "answers a wrong Content-Type with 415, but stores the bytes",
+    PatchTellsOld: "tells the old offset in the answer to PATCH",
+    PatchTellsMore: "tells one byte more than it has in the answer to PATCH",
+    BytesDropped: "acknowledges the bytes of a PATCH that it does not store",
+    BytesSpoiled: "stores other bytes than were sent",
+    EmptyPatchRefused: "refuses an empty PATCH at the offset",
+    SurplusTaken: "takes bytes past the length",
+    SurplusRefusedStored: "answers bytes past the length with 413, but stores them",
+    SurplusCounted: "drops bytes past the length, and counts them",
+    CutLost: "keeps nothing of a cut body",
+    CutCounted: "counts bytes of a cut body that never came",
+    TakeoverRefused: "answers 423 while a PATCH hangs",
+    SeveralWin: "lets several PATCHes win at one offset",
+    UnknownCreated: "takes a PATCH to an unknown upload for its creation",
+
+    // Creation: creation.rs.
+    LocationUseless: "names an unknown upload in Location",
+    LocationShared: "names the same upload to all who create",
+    LengthMalformedTaken: "takes a malformed Upload-Length for the number it begins with",
+    LengthMissingTaken: "takes a creation without any length for one that defers it",
+    LengthTwiceTaken: "takes Upload-Length and Upload-Defer-Length together",
+    DeferOtherTaken: "takes any Upload-Defer-Length for 1",
+    MaxIgnored: "creates uploads that are longer than Tus-Max-Size",
+    MaxRefusedExactly: "refuses an upload of just Tus-Max-Size",
+    EmptyNeverComplete: "never takes an upload of length 0 for complete",
+    BodyDropped: "drops the bytes that come with a creation, and acknowledges them",
+    BodyUntold: "stores the bytes that come with a creation, and tells offset 0",
+    BodyTypeIgnored: "takes a body of any Content-Type at creation",
+    BodySurplusTaken: "takes more bytes than the length at creation",
+
+    // Deferred lengths: append.rs, core.rs.
+    DeferredPastMax: "takes bytes past Tus-Max-Size where the length is deferred",
+    DeclaredPastMax: "lets a length past Tus-Max-Size be declared",
+    DeclaredIgnored: "ignores the length that a PATCH declares",
+    DeclaredChanges: "lets a declared length be changed",
+    LengthChanges: "lets the length that an upload was created with be changed",
+    DeclaredTooShort: "lets a length below the offset be declared",
+    DeclaredMalformedTaken: "takes a malformed Upload-Length of a PATCH for the number it begins with",
+    DeclaredRefusedKept: "keeps the length declared by a PATCH that it refuses",
+    DeferStays: "goes on with Upload-Defer-Length: 1 once the length is known",
+
+    // Metadata: metadata.rs.
+    MetadataLossy: "puts U+FFFD where metadata is not UTF-8",
+    MetadataAscii: "drops values of metadata that are not ASCII",
+    MetadataSorted: "gives metadata back in another order",
+    MetadataReformed: "gives metadata back in another form",
+    MetadataEmptyDropped: "drops keys of metadata that have no value",
+    MetadataEmptyRefused: "refuses a key of metadata without a value",
+    MetadataKeyTwiceTaken: "takes a key of metadata twice",
+    MetadataKeyEmptyTaken: "takes an empty key of metadata",
+    MetadataBadBase64Taken: "takes metadata that is not Base64",
+    MetadataHeaderEmptyRefused: "refuses an empty Upload-Metadata",
+
+    // Expiration: store.rs.
+    ExpiredServed: "serves uploads on after Upload-Expires",
+    ExpiredPatched: "answers HEAD of an expired upload with 410, but takes a PATCH",
+    ExpiresEarly: "removes uploads before Upload-Expires",
+    FinishedExpires: "removes finished uploads too",
+
+    // Checksums: checksum.rs, append.rs.
+    ChecksumIgnored: "never verifies Upload-Checksum",
+    ChecksumMismatchStored: "answers a wrong sum with 460, but keeps the bytes",
+    ChecksumUnknownTaken: "takes an unknown algorithm without a check",
+    ChecksumUnknownStored: "answers an unknown algorithm with 400, but stores the bytes",
+    ChecksumMalformedTaken: "takes a malformed Upload-Checksum without a check",
+    ChecksumOfUpload: "checks the sum of the whole upload instead of the request's",
+    ChecksumGoodRefused: "refuses a right sum too",
+    ChecksumGoodDropped: "acknowledges bytes with a right sum, and drops them",
+    ChecksumCutKept: "keeps the bytes of a cut body under a checksum",
+    ChecksumLive: "counts the bytes under a checksum before its verdict",
+    Sha1Unknown: "does not know sha1",
+    AnnouncedUnknown: "does not know the last algorithm that it announces",
+    TrailerIgnored: "ignores a checksum in the trailer",
+    TrailerMismatchStored: "answers a wrong sum in the trailer with 460, but keeps the bytes",
+    TrailerUnknownStored: "answers an unknown algorithm in the trailer with 400, but keeps the bytes",
+    TrailerRefused: "refuses bodies that announce a trailer",
+
+    // Termination: core.rs.
+    DeleteOnlySays: "acknowledges DELETE, and does nothing",
+    DeleteFinishedRefused: "refuses DELETE of a finished upload",
+    DeleteUnfinishedRefused: "refuses DELETE of an unfinished upload",
+    DeletedPatched: "answers HEAD of a deleted upload with 404, but takes a PATCH",
+    DeletedServed: "gives a deleted upload's bytes on at GET",
+    DeleteWaits: "refuses DELETE while a PATCH is running",
+
+    // Concatenation: concat.rs, core.rs.
+    ConcatReversed: "joins the parts in the reverse order",
+    ConcatUnique: "joins a part once that is named twice",
+    ConcatTwiceRefused: "refuses a part that is named twice in one request",
+    ConcatUsedRefused: "refuses a part that another final upload has",
+    ConcatMetadataInherited: "gives the parts' metadata to the final upload",
+    ConcatLengthTaken: "takes Upload-Length at the creation of a final upload",
+    ConcatLengthWrong: "tells a final upload's length one byte short",
+    ConcatUnknownTaken: "leaves out unknown parts of a final upload",
+    ConcatWholeTaken: "takes uploads that are not partial for parts",
+    ConcatMalformedTaken: "takes any other Upload-Concat for a plain upload",
+    ConcatAbsoluteRefused: "refuses parts named by absolute URLs",
+    ConcatPathRefused: "refuses parts named by paths",
+    ConcatRewritten: "gives Upload-Concat back in another form",
+    FinalPatched: "takes a PATCH to a final upload",
+    FinalPatchStored: "answers PATCH to a final upload with 403, but appends the bytes",
+    FinalPatchSpoilsParts: "answers PATCH to a final upload with 403, but modifies its parts",
+    UnfinishedRefused: "refuses a final upload whose parts are not finished",
+    UnfinishedForever: "never finishes a final upload that came before its parts were finished",
+    UnfinishedClaimed: "tells offset = length of a final upload whose parts are not finished",
+    UnfinishedUntold: "does not tell a waiting final upload's length, though all parts have theirs",
+
+    // CORS: cors.rs.
+    CorsNotOnErrors: "leaves the fields of CORS out of errors",
+    CorsNotOnActual: "leaves the fields of CORS out of all but preflights",
+
+    // The request's head: request.rs.
+    LengthAndCodingTaken: "takes Content-Length and Transfer-Encoding together, as chunked",
+    LengthAndCodingByLength: "takes Content-Length and Transfer-Encoding together, by the length",
+    LengthsDifferTaken: "takes the first of differing Content-Lengths",
+    ContentLengthMalformedTaken: "takes a malformed Content-Length for the number it begins with",
+    CodingUnknownTaken: "ignores an unknown transfer coding",
+    CodingMindsCase: "knows chunked in small letters only",
+    HostMissingTaken: "takes HTTP/1.1 without Host",
+    HostTwiceTaken: "takes two Host fields",
+    FoldTaken: "takes folded lines",
+    BlankBeforeColonTaken: "takes a blank before the colon",
+    BareLineFeedTaken: "takes bare line feeds in the head",
+    NulTaken: "takes control characters in values",
+    GarbageDropped: "closes without a word on what is not HTTP",
+    GarbageServed: "skips lines that are not HTTP and goes on",
+    AbsoluteFormRefused: "does not know request targets in absolute form",
+    LeadingLineRefused: "refuses an empty line before the request",
+
+    // Bodies: body.rs.
+    ChunkSizeMalformedTaken: "takes a malformed chunk size for the number it begins with",
+    ChunkEndIgnored: "does not look at what stands after a chunk's bytes",
+    ChunkExtensionRefused: "refuses chunk extensions",
+    ChunksStored: "stores the framing of chunks as if it were content",
+    ChunkedRefused: "answers chunked bodies with 411",
+    TrailersUnread: "takes trailers for the next request",
+    NoContinue: "never sends 100 Continue",
+    ContinueAlways: "sends 100 Continue before it looks at the request",
+    ContinueUnasked: "sends 100 Continue to those who did not ask",
+
+    // Answers and connections: connection.rs.
+    BodyWithHead: "sends a body with answers to HEAD",
+    BodyWith204: "sends a body with 204",
+    LengthWith204: "sends Content-Length with 204",
+    UnreadParsed: "takes the unread body of a refused request for the next request",
+    ClosesUnsaid: "closes each connection without saying so",
+    ClosesNever: "leaves connections open that the client wanted closed",
+    ClosesNever10: "leaves connections of HTTP/1.0 open",
+    PipelineDropped: "drops requests that came before the answer to the first",
+    PipelineReversed: "answers two requests that came together in the wrong order",
+    AnswersHttp10: "calls its answers HTTP/1.0",
+}
