@@ -222,7 +222,7 @@ flaws! {
     TrailersUnread: "takes trailers for the next request",
     NoContinue: "never sends 100 Continue",
     ContinueAlways: "sends 100 Continue before it looks at the request",
-    ContinueUnasked: "sends 100 Continue to those who did not ask",
+    Continue10: "sends 100 Continue to HTTP/1.0",
 
     // Answers and connections: connection.rs.
     BodyWithHead: "sends a body with answers to HEAD",

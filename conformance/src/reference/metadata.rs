@@ -1,0 +1,85 @@
+//! `Upload-Metadata`: checked at creation, given back by HEAD as it came.
+
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::answer::Answer;
+use super::request::Fields;
+use super::{Flaw, Server};
+
+/// The request's metadata as received, if it is well formed.
+pub(super) fn received(server: &Server, fields: &Fields) -> Result<Option<Vec<u8>>, Answer> {
+    let Some(raw) = fields.one("Upload-Metadata")? else {
+        return Ok(None);
+    };
+    if raw.is_empty() && server.has(Flaw::MetadataHeaderEmptyRefused) {
+        return Err(Answer::new(400));
+    }
+    let mut keys = HashSet::new();
+    for (key, value) in pairs(raw) {
+        let is_named = key.iter().all(u8::is_ascii_graphic)
+            && (!key.is_empty() || server.has(Flaw::MetadataKeyEmptyTaken));
+        let is_new = keys.insert(key) || server.has(Flaw::MetadataKeyTwiceTaken);
+        let is_base64 = STANDARD.decode(value).is_ok() || server.has(Flaw::MetadataBadBase64Taken);
+        let is_refused = value.is_empty() && server.has(Flaw::MetadataEmptyRefused);
+        if !is_named || !is_new || !is_base64 || is_refused {
+            return Err(Answer::new(400));
+        }
+    }
+    Ok(Some(raw.to_vec()))
+}
+
+/// Key, and value in Base64.
+fn pairs(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    raw.split(|byte| *byte == b',')
+        .filter(move |_| !raw.is_empty())
+        .map(|pair| {
+            let pair = pair.trim_ascii();
+            match pair.iter().position(|byte| *byte == b' ') {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &[][..]),
+            }
+        })
+}
+
+/// What HEAD tells of it: just what was received, without a flaw.
+pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
+    let lossy = |value: &[u8]| {
+        let bytes = STANDARD.decode(value).unwrap_or_default();
+        STANDARD
+            .encode(String::from_utf8_lossy(&bytes).as_bytes())
+            .into_bytes()
+    };
+    let mut all: Vec<(&[u8], Vec<u8>)> = pairs(raw)
+        .map(|(key, value)| (key, value.to_vec()))
+        .collect();
+    if server.has(Flaw::MetadataLossy) {
+        for (_, value) in &mut all {
+            *value = lossy(value);
+        }
+    } else if server.has(Flaw::MetadataAscii) {
+        all.retain(|(_, value)| STANDARD.decode(value).is_ok_and(|bytes| bytes.is_ascii()));
+    } else if server.has(Flaw::MetadataSorted) {
+        all.sort();
+    } else if server.has(Flaw::MetadataEmptyDropped) {
+        all.retain(|(_, value)| !value.is_empty());
+    } else if !server.has(Flaw::MetadataReformed) {
+        return raw.to_vec();
+    }
+    // Each key with a blank, and a blank after each comma for the other form.
+    let comma: &[u8] = if server.has(Flaw::MetadataReformed) {
+        b", "
+    } else {
+        b","
+    };
+    let pairs: Vec<Vec<u8>> = all
+        .iter()
+        .map(|(key, value)| match value.as_slice() {
+            [] => key.to_vec(),
+            value => [key, &b" "[..], value].concat(),
+        })
+        .collect();
+    pairs.join(comma)
+}
