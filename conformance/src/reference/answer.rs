@@ -49,11 +49,11 @@ impl Answer {
     }
 
     pub(super) fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        self.drop(name);
+        self.remove(name);
         self.fields.push((name.to_owned(), value.into()));
     }
 
-    fn drop(&mut self, name: &str) {
+    fn remove(&mut self, name: &str) {
         self.fields
             .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }
@@ -88,7 +88,7 @@ impl Answer {
         }
         match server.fault {
             Some(Fault::Without(method, status, name)) if concerns(method, status) => {
-                self.drop(name)
+                self.remove(name);
             }
             Some(Fault::Field(method, status, name, value)) if concerns(method, status) => {
                 self.set(name, value);

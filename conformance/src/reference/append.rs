@@ -1,132 +1,14 @@
-//! PATCH, and the one loop through which bytes come in.
+//! The one loop through which bytes come in, of PATCH and of creation.
 
 use super::answer::Answer;
 use super::body::Body;
 use super::checksum::{NoSum, Sum};
-use super::core::Reply;
-use super::request::{Fields, Request, Trouble, careless, digits};
-use super::store::{Kind, Upload};
+use super::request::{Request, Trouble};
+use super::store::Upload;
 use super::{Flaw, MAX_SIZE, Server};
 
 /// The content type of bytes for an upload.
 pub(super) const TYPE: &[u8] = b"application/offset+octet-stream";
-
-/// Appends the body to an upload.
-pub(super) fn patch(
-    server: &Server,
-    request: &Request,
-    body: &mut Body<'_, '_>,
-    id: &str,
-) -> Reply {
-    let is_final = server.store.lock().find_to_write(id)?.is_final();
-    if is_final && !server.has(Flaw::FinalPatched) {
-        if server.has(Flaw::FinalPatchSpoilsParts) {
-            spoil_parts(server, id);
-        }
-        return Err(refuse(server, body, id, 403, Flaw::FinalPatchStored));
-    }
-    let fields = &request.fields;
-    if fields.one("Content-Type")? != Some(TYPE) && !server.has(Flaw::TypeIgnored) {
-        return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
-    }
-    let claimed = claimed(server, fields)?;
-    let declared = declared(server, fields)?;
-    let sum = match sum(server, fields) {
-        Ok(sum) => sum,
-        Err(NoSum::Unknown) => {
-            return Err(refuse(server, body, id, 400, Flaw::ChecksumUnknownStored));
-        }
-        Err(NoSum::Malformed) => return Err(Answer::new(400)),
-    };
-    if body.length() == Some(0) && server.has(Flaw::EmptyPatchRefused) {
-        return Err(Answer::new(400));
-    }
-    let mut append = Append::new(server, request, body, id, sum)?;
-    append.declared = declared;
-    if let Err(answer) = append.begin(body, claimed) {
-        return Err(match answer.status {
-            409 => refuse(server, body, id, 409, Flaw::MismatchStored),
-            413 => refuse(server, body, id, 413, Flaw::SurplusRefusedStored),
-            _ => answer,
-        });
-    }
-    let offset = append.receive(body)?;
-    let told = match offset {
-        _ if server.has(Flaw::PatchTellsOld) => append.start,
-        offset => offset + u64::from(server.has(Flaw::PatchTellsMore)),
-    };
-    let mut answer = Answer::new(204).with("Upload-Offset", told.to_string());
-    if let Some(expires) = server.store.lock().expires(id) {
-        answer.set("Upload-Expires", expires);
-    }
-    Ok(answer)
-}
-
-/// `Upload-Offset`.
-fn claimed(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
-    match fields.one("Upload-Offset")? {
-        None if server.has(Flaw::OffsetMissingTaken) => Ok(None),
-        None => Err(Answer::new(400)),
-        Some(text) => match digits(text) {
-            None if server.has(Flaw::OffsetMalformedTaken) => Ok(Some(careless(text, 10))),
-            None => Err(Answer::new(400)),
-            offset => Ok(offset),
-        },
-    }
-}
-
-/// `Upload-Length`, which declares a length that was deferred.
-fn declared(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
-    match fields.one("Upload-Length")? {
-        None => Ok(None),
-        Some(text) => match digits(text) {
-            None if server.has(Flaw::DeclaredMalformedTaken) => Ok(Some(careless(text, 10))),
-            None => Err(Answer::new(400)),
-            length => Ok(length),
-        },
-    }
-}
-
-/// `Upload-Checksum` in the head; twice is malformed.
-pub(super) fn sum(server: &Server, fields: &Fields) -> Result<Option<Sum>, NoSum> {
-    match fields.one("Upload-Checksum") {
-        Ok(None) => Ok(None),
-        Ok(Some(value)) => Sum::parse(server, value),
-        Err(_) => Err(NoSum::Malformed),
-    }
-}
-
-/// Refuses with `status`; where the server has `flaw`, the bytes are stored all the same.
-fn refuse(server: &Server, body: &mut Body<'_, '_>, id: &str, status: u16, flaw: Flaw) -> Answer {
-    if server.has(flaw) {
-        while let Ok(Some(piece)) = body.next(&|| true) {
-            if let Ok(upload) = server.store.lock().find(id) {
-                upload.data.extend_from_slice(&piece);
-                // A final upload's length is its bytes.
-                upload.length = upload.length.filter(|_| !upload.is_final());
-                upload.length = upload.length.or(upload.is_final().then(|| upload.offset()));
-            }
-        }
-        server.store.lock().settle();
-    }
-    Answer::new(status)
-}
-
-fn spoil_parts(server: &Server, id: &str) {
-    let mut uploads = server.store.lock();
-    let Some(Upload {
-        kind: Kind::Final { parts, .. },
-        ..
-    }) = uploads.map.get(id)
-    else {
-        return;
-    };
-    for part in parts.clone() {
-        if let Some(part) = uploads.map.get_mut(&part) {
-            part.data.pop();
-        }
-    }
-}
 
 /// Whether the server takes more bytes than an upload of `length`, or of none yet, may have.
 pub(super) fn takes_surplus(server: &Server, length: Option<u64>, creating: bool) -> bool {
@@ -146,18 +28,19 @@ pub(super) struct Append<'a> {
     id: &'a str,
     /// Says in the upload who may write.
     number: u64,
-    start: u64,
+    pub(super) start: u64,
     sum: Option<Sum>,
     /// A checksum is announced for the trailer.
     announced: bool,
     /// Nothing counts before the end; the bytes wait here.
     staged: Option<Vec<u8>>,
-    declared: Option<u64>,
+    /// The length that the request declares.
+    pub(super) declared: Option<u64>,
     creating: bool,
 }
 
 impl<'a> Append<'a> {
-    fn new(
+    pub(super) fn new(
         server: &'a Server,
         request: &Request,
         body: &Body<'_, '_>,
@@ -201,7 +84,11 @@ impl<'a> Append<'a> {
     }
 
     /// Checks what the head says against the upload, and becomes the one who writes.
-    fn begin(&mut self, body: &Body<'_, '_>, claimed: Option<u64>) -> Result<(), Answer> {
+    pub(super) fn begin(
+        &mut self,
+        body: &Body<'_, '_>,
+        claimed: Option<u64>,
+    ) -> Result<(), Answer> {
         let server = self.server;
         let mut uploads = server.store.lock();
         uploads.touch(self.id);

@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::body::Body;
 use super::request::Request;
 use super::store::{Fate, Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, append, checksum, cors, creation, metadata};
+use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, metadata, patch};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
@@ -48,7 +48,7 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
         (Target::Upload(id), "HEAD") => head(server, id),
         (Target::Upload(id), "GET") => get(server, id),
         (Target::Upload(id), "DELETE") => delete(server, id),
-        (Target::Upload(id), _) => append::patch(server, request, body, id),
+        (Target::Upload(id), _) => patch::patch(server, request, body, id),
     };
     let answer = reply.unwrap_or_else(|refusal| refusal);
     match verdict {

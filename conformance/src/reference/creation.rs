@@ -7,7 +7,7 @@ use super::concat::{self, Asked};
 use super::core::Reply;
 use super::request::{Fields, Request, careless, digits};
 use super::store::{Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, metadata};
+use super::{BASE, Flaw, MAX_SIZE, Server, metadata, patch};
 
 /// Creates an upload.
 pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Reply {
@@ -30,7 +30,7 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
     if overflows && !append::takes_surplus(server, length, true) {
         return Err(Answer::new(413));
     }
-    let sum = append::sum(server, fields).map_err(|_| Answer::new(400))?;
+    let sum = patch::sum(server, fields).map_err(|_| Answer::new(400))?;
     let upload = Upload {
         kind,
         length,

@@ -77,7 +77,7 @@ flaws! {
     GetGivesOther: "gives other bytes at GET than were sent",
     GetGivesPart: "gives all but the last byte at GET",
 
-    // PATCH: append.rs.
+    // PATCH: patch.rs, append.rs.
     MismatchStored: "stores the bytes of a PATCH that it refuses for its offset",
     OffsetIgnored: "appends a PATCH whatever its Upload-Offset",
     OffsetRewinds: "takes a PATCH below the offset, and goes back to it",
@@ -114,7 +114,7 @@ flaws! {
     BodyTypeIgnored: "takes a body of any Content-Type at creation",
     BodySurplusTaken: "takes more bytes than the length at creation",
 
-    // Deferred lengths: append.rs, core.rs.
+    // Deferred lengths: patch.rs, append.rs, core.rs.
     DeferredPastMax: "takes bytes past Tus-Max-Size where the length is deferred",
     DeclaredPastMax: "lets a length past Tus-Max-Size be declared",
     DeclaredIgnored: "ignores the length that a PATCH declares",
@@ -143,7 +143,7 @@ flaws! {
     ExpiresEarly: "removes uploads before Upload-Expires",
     FinishedExpires: "removes finished uploads too",
 
-    // Checksums: checksum.rs, append.rs.
+    // Checksums: checksum.rs, patch.rs, append.rs.
     ChecksumIgnored: "never verifies Upload-Checksum",
     ChecksumMismatchStored: "answers a wrong sum with 460, but keeps the bytes",
     ChecksumUnknownTaken: "takes an unknown algorithm without a check",
@@ -169,7 +169,7 @@ flaws! {
     DeletedServed: "gives a deleted upload's bytes on at GET",
     DeleteWaits: "refuses DELETE while a PATCH is running",
 
-    // Concatenation: concat.rs, core.rs.
+    // Concatenation: concat.rs, patch.rs, core.rs.
     ConcatReversed: "joins the parts in the reverse order",
     ConcatUnique: "joins a part once that is named twice",
     ConcatTwiceRefused: "refuses a part that is named twice in one request",

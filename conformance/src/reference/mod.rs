@@ -6,7 +6,8 @@
 //! - [`fault`]: what it can do wrong
 //! - `request`, `body`: reading HTTP/1.1; `answer`: writing it; `connection`: one after another on a socket
 //! - `store`: the uploads, and when they expire
-//! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `append`: PATCH
+//! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `patch`, `append`: PATCH, and how
+//!   bytes come in
 //! - `creation`, `metadata`, `concat`, `checksum`, `cors`: the extensions, and what browsers need
 
 mod answer;
@@ -21,6 +22,7 @@ mod creation;
 mod date;
 pub mod fault;
 mod metadata;
+mod patch;
 mod request;
 mod store;
 #[cfg(test)]

@@ -215,7 +215,9 @@ impl Uploads {
 
     /// The length of a final upload, once all its parts have theirs.
     pub(super) fn sum(&self, parts: &[String]) -> Option<u64> {
-        parts.iter().map(|part| self.map.get(part)?.length).sum()
+        parts.iter().try_fold(0_u64, |sum, part| {
+            Some(sum.saturating_add(self.map.get(part)?.length?))
+        })
     }
 
     /// Joins the final uploads whose parts are complete, and gives up those that can no longer be joined.

@@ -234,6 +234,40 @@ fn a_hung_patch_counts_and_gives_way() {
 }
 
 #[test]
+fn the_bytes_of_a_chunk_count_before_its_end() {
+    let reference = right();
+    let path = create(&reference, "Upload-Length: 8\r\n");
+    let mut hung = Talk::with(&reference);
+    hung.say(format!(
+        "PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n\
+         Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc"
+    ));
+    until(|| offset(&reference, &path) == "3");
+    hung.say("XX");
+    assert_eq!(status(&hung.hear_out()), 400);
+    assert_eq!(offset(&reference, &path), "3");
+}
+
+#[test]
+fn stopped_servers_leave_no_threads() {
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let reference = right();
+        let path = create(&reference, "Upload-Length: 8\r\n");
+        // One is in the middle of a body, and one has said nothing; neither closes its side.
+        let mut hung = Talk::with(&reference);
+        hung.say(format!(
+            "PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n\
+             Content-Type: application/offset+octet-stream\r\nContent-Length: 8\r\n\r\nabc"
+        ));
+        clients.extend([hung, Talk::with(&reference)]);
+    }
+    // The other tests have some of their own, never as many as these would be.
+    until(|| threads() < 100);
+}
+
+#[test]
 fn continue_is_sent_for_wanted_bodies_only() {
     let reference = right();
     let path = create(&reference, "Upload-Length: 5\r\n");
