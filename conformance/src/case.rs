@@ -42,6 +42,8 @@ pub enum Need {
     SmallMaxSize,
     /// GET of a complete upload gives its bytes.
     Download,
+    /// Any field of CORS.
+    Cors,
 }
 
 /// Why a case did not pass.

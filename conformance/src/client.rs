@@ -10,6 +10,9 @@ use crate::wire::{Conn, PATIENCE, Request, Response, WireError};
 /// What an upload's bytes are sent as.
 pub const OFFSET_STREAM: &str = "application/offset+octet-stream";
 
+/// Where a page is that uploads, for CORS.
+pub const ORIGIN: &str = "https://app.example";
+
 /// What is known of the server before the first case.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -25,6 +28,8 @@ pub struct Server {
     pub algorithms: Vec<String>,
     /// Whether GET of a complete upload gives its bytes.
     pub downloads: bool,
+    /// Whether it says anything of CORS to a page at [`ORIGIN`].
+    pub cors: bool,
     /// When the run has to be over.
     pub end: Instant,
 }

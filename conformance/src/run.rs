@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Level, Need, Stop};
-use crate::client::{Client, Exchange, Server};
+use crate::client::{Client, Exchange, ORIGIN, Server};
 use crate::target::Url;
 
 /// A run ends in this time, whatever the server does.
@@ -68,6 +68,7 @@ pub fn look_at(url: &Url, fields: &[(String, String)]) -> Result<Server, String>
         max_size: None,
         algorithms: Vec::new(),
         downloads: false,
+        cors: false,
         end: Instant::now() + LIMIT,
     };
     let client = Client::new(&server);
@@ -79,11 +80,13 @@ pub fn look_at(url: &Url, fields: &[(String, String)]) -> Result<Server, String>
         .send(&options)
         .map_err(|error| format!("{url}: {error}"))?;
     let downloads = gives_back(&client);
+    let cors = speaks_cors(&client);
     client.clean_up();
     server.extensions = answer.list("Tus-Extension");
     server.max_size = answer.number("Tus-Max-Size");
     server.algorithms = answer.list("Tus-Checksum-Algorithm");
     server.downloads = downloads;
+    server.cors = cors;
     Ok(server)
 }
 
@@ -93,6 +96,19 @@ fn gives_back(client: &Client<'_>) -> bool {
     };
     let answer = client.send(&client.request("GET", &upload));
     answer.is_ok_and(|answer| answer.status == 200 && answer.body == b"hello")
+}
+
+/// Whether a preflight or a creation from a page is answered with any field of CORS.
+fn speaks_cors(client: &Client<'_>) -> bool {
+    let preflight = client
+        .request("OPTIONS", &client.server.url)
+        .without("Tus-Resumable")
+        .field("Access-Control-Request-Method", "POST");
+    [preflight, client.post(0)].into_iter().any(|request| {
+        let answer = client.send(&request.field("Origin", ORIGIN));
+        let of_cors = |name: &str| name.to_ascii_lowercase().starts_with("access-control-");
+        answer.is_ok_and(|answer| answer.fields.iter().any(|(name, _)| of_cors(name)))
+    })
 }
 
 /// Tries `cases`; the answer has their order.
@@ -174,6 +190,7 @@ fn lacks(server: &Server, need: Need) -> Option<String> {
             server.downloads,
             "GET does not give a complete upload's bytes".to_owned(),
         ),
+        Need::Cors => (server.cors, format!("nothing of CORS is said to {ORIGIN}")),
     };
     (!there).then_some(what)
 }

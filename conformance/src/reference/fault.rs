@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A mistake of a server. Each MUST has one that makes its case fail, and few others.
 ///
-/// The first three rewrite an answer, in one place (`answer.rs`). Their method is the request's effective one, after a method
+/// The first four rewrite an answer, in one place (`answer.rs`). Their method is the request's effective one, after a method
 /// override; `"*"` is any method, and the one to use for requests that could not be read. The status is the one that a right
 /// server gives; 0 is any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Fault {
     Status(&'static str, u16, u16),
     /// Answers to a method with a status have a field set to something else, or added.
     Field(&'static str, u16, &'static str, &'static str),
+    /// Answers to a method lack a member of a list: `Unlisted("OPTIONS", "Tus-Extension", "creation")`.
+    Unlisted(&'static str, &'static str, &'static str),
     /// Something that a rewritten answer cannot show.
     Flaw(Flaw),
 }
@@ -26,6 +28,9 @@ impl fmt::Display for Fault {
             Self::Status(method, from, to) => write!(f, "{method} {to} instead of {from}"),
             Self::Field(method, status, field, value) => {
                 write!(f, "{method} {status} with {field}: {value}")
+            }
+            Self::Unlisted(method, field, member) => {
+                write!(f, "{method} without {member} in {field}")
             }
             Self::Flaw(flaw) => f.write_str(flaw.describe()),
         }
@@ -191,7 +196,45 @@ flaws! {
     UnfinishedClaimed: "tells offset = length of a final upload whose parts are not finished",
     UnfinishedUntold: "does not tell a waiting final upload's length, though all parts have theirs",
 
+    ConcatPartialRefused: "refuses partial uploads",
+    FinalNotCreated: "answers the creation of a final upload with 200, though it has created it",
+    ConcatFew: "joins no more than 4 parts",
+    ConcatByCreation: "joins the parts in the order of their creation",
+    ConcatByCompletion: "joins the parts in the order in which they were finished",
+    PartsOneByOne: "answers 423 to PATCH of a partial upload while another one is being written",
+    ConcatPastMax: "joins parts to more than Tus-Max-Size",
+    FinalMetadataDropped: "forgets a final upload's own metadata",
+    FinalOffsetUntold: "never tells a final upload's offset",
+    FinalOffsetZero: "tells offset 0 of a final upload that is finished",
+    PartialOffsetUntold: "never tells a partial upload's offset",
+    PlainToldPartial: "tells of plain uploads that they are partial",
+    ConcatCarelessTaken: "takes a final upload's list behind and between any separators",
+    DeleteFinalRefused: "refuses DELETE of final uploads",
+    ConcatNameRefused: "refuses parts named relative to the creation URL",
+    ConcatDecoded: "decodes percent signs in Upload-Concat before it looks for spaces",
+    ConcatForeignTaken: "takes parts on any host for its own",
+    ConcatUserinfoTaken: "takes parts whose URLs have a user and a password",
+    ConcatDeletedTaken: "leaves out the parts of a final upload that were deleted",
+    FinalNeedsParts: "loses a final upload's bytes when one of its parts is deleted",
+    ConcatTakesParts: "takes the bytes of an older final upload when a part is used again",
+    ConcatRefusedEats: "loses the parts that a refused final upload named",
+    PartialBodyDropped: "drops the bytes that come with the creation of a partial upload",
+    ChecksumPartialIgnored: "verifies no checksum of partial uploads",
+    DeferredSumUntold: "does not tell a waiting final upload's length once it is declared",
+    UnfinishedPatched: "takes a PATCH to a final upload that waits for its parts",
+    UnfinishedWithoutDeleted: "finishes a waiting final upload without the parts that were deleted",
+    UnfinishedUndeletable: "refuses DELETE of a final upload that waits for its parts",
+
     // CORS: cors.rs.
+    PreflightRefused: "answers preflights with 403",
+    PreflightAtEndpointOnly: "answers preflights of uploads with 404",
+    PreflightKnowsUploads: "answers preflights of unknown uploads with 404",
+    PreflightWantsBlanks: "allows nothing of a list of headers without blanks",
+    AllowedHeadersSpoiled: "lists names with blanks among the allowed headers",
+    ExposedHeadersSpoiled: "lists names with blanks among the exposed headers",
+    CredentialsWithAny: "allows credentials, and everything else by `*`",
+    OriginTakenForPreflight: "says nothing of tus to OPTIONS with an Origin",
+    VaryWithOriginOnly: "says Vary: Origin only to those that have one",
     CorsNotOnErrors: "leaves the fields of CORS out of errors",
     CorsNotOnActual: "leaves the fields of CORS out of all but preflights",
 
@@ -212,6 +255,22 @@ flaws! {
     GarbageServed: "skips lines that are not HTTP and goes on",
     AbsoluteFormRefused: "does not know request targets in absolute form",
     LeadingLineRefused: "refuses an empty line before the request",
+
+    // What is hostile in a head: hostile.rs.
+    NamesAboveFound: "finds an upload of 5 bytes where a name leads up",
+    NamesOfControlsFail: "fails with 500 at names with escaped control characters",
+    NamesTooLongFail: "fails with 500 at names of more than 255 letters",
+    NamesMindEncoding: "knows an upload only by the URL that it gave out",
+    MistakeFails: "fails with 500 at POST to an upload",
+    LengthWraps: "takes Upload-Length modulo 2^64",
+    OffsetWraps: "takes Upload-Offset modulo 2^32",
+    TwiceFirstTaken: "takes the first of repeated fields",
+    ObsTextRefused: "refuses fields of other than ASCII",
+    UnknownFieldsRefused: "refuses fields that are called as if they were of tus",
+    BlanksCount: "takes blanks around a value for a part of it",
+    MetadataCutOff: "drops metadata after 4 KiB",
+    HeadCutTaken: "carries requests out whose head is cut off",
+    FilenameAsItIs: "puts the file name of the metadata into Content-Disposition as it is",
 
     // Bodies: body.rs.
     ChunkSizeMalformedTaken: "takes a malformed chunk size for the number it begins with",
