@@ -20,12 +20,11 @@ pub(super) const CASES: &[Case] = &[
         Fault::Flaw(Flaw::NamesAboveFound),
         above,
     ),
-    must(
+    should(
         "robust.name.control",
         "RFC 9110, 17.4",
         "Received data that isn't based on fixed parameters ought to be carefully filtered or encoded to avoid being \
          misinterpreted",
-        Fault::Flaw(Flaw::NamesOfControlsFail),
         |client| {
             for name in [
                 "%00", "a%00b", "%0d%0aX-Smuggled:%201", "%0A", "%7f", "%ff%fe", "%", "%zz", "%2", "'%22%3b--",
@@ -39,7 +38,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .fault(Fault::Flaw(Flaw::NamesOfControlsFail)),
     should(
         "robust.name.long",
         "RFC 9110, 4.1",
@@ -77,19 +77,18 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .fault(Fault::Flaw(Flaw::NamesMindEncoding)),
-    must(
+    should(
         "robust.mistake",
         "RFC 9110, 15",
-        "The request contains bad syntax or cannot be fulfilled",
-        Fault::Flaw(Flaw::MistakeFails),
+        "5xx (Server Error): The server failed to fulfill an apparently valid request",
         mistakes,
-    ),
-    must(
+    )
+    .fault(Fault::Flaw(Flaw::MistakeFails)),
+    should(
         "robust.number.length",
         "RFC 9110, 17.5",
         "Recipients ought to carefully limit the extent to which they process other protocol elements, including (but not \
          limited to) request methods, response status phrases, field names, numeric values, and chunk lengths",
-        Fault::Flaw(Flaw::LengthWraps),
         |client| {
             for length in HUGE {
                 let answer = client.send(&client.bare_post().field("Upload-Length", length))?;
@@ -111,7 +110,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .fault(Fault::Flaw(Flaw::LengthWraps)),
     must(
         "robust.number.offset",
         "tus 1.0.0, Core Protocol, Requests, PATCH",
@@ -234,7 +234,6 @@ fn above(client: &Client<'_>) -> Outcome {
         "/etc/passwd",
         "%2fetc%2fpasswd",
         "..%2f",
-        "..%00",
         "./.",
         "%2e",
         "%2e%2e",

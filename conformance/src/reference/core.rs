@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::body::Body;
 use super::request::Request;
 use super::store::{Fate, Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, metadata, patch};
+use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, hostile, metadata, patch};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
@@ -26,6 +26,9 @@ enum Target<'r> {
 /// Carries a request out.
 pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer {
     let method = request.effective(server);
+    if let Some(answer) = hostile::answer(server, request) {
+        return answer;
+    }
     let target = match target(server, &request.path) {
         Some(target) => target,
         None if request.path == "*" => Target::Endpoint,
@@ -142,7 +145,13 @@ fn head(server: &Server, id: &str) -> Reply {
     if upload.deferred && (upload.length.is_none() || server.has(Flaw::DeferStays)) {
         answer.set("Upload-Defer-Length", "1");
     }
-    if !upload.is_final() || uploads.is_complete(upload) {
+    let untold = match upload.kind {
+        Kind::Plain => false,
+        Kind::Partial => server.has(Flaw::PartialOffsetUntold),
+        Kind::Final { .. } => server.has(Flaw::FinalOffsetUntold),
+    };
+    if untold {
+    } else if !upload.is_final() || uploads.is_complete(upload) {
         answer.set("Upload-Offset", told_offset(server, upload).to_string());
     } else if server.has(Flaw::UnfinishedClaimed) {
         let claimed = known_length(server, &uploads, upload)
@@ -156,6 +165,8 @@ fn head(server: &Server, id: &str) -> Reply {
     }
     if let Some(raw) = &upload.concat {
         answer.set("Upload-Concat", told_concat(server, raw));
+    } else if server.has(Flaw::PlainToldPartial) {
+        answer.set("Upload-Concat", "partial");
     }
     if let Some(expires) = expires {
         answer.set("Upload-Expires", expires);
@@ -169,7 +180,11 @@ fn known_length(server: &Server, uploads: &Uploads, upload: &Upload) -> Option<u
         Kind::Final {
             parts,
             joined: false,
-        } => uploads.sum(parts),
+        } => {
+            let deferred = |part: &String| uploads.map.get(part).is_some_and(|part| part.deferred);
+            let known = !server.has(Flaw::DeferredSumUntold) || !parts.iter().any(deferred);
+            uploads.sum(parts).filter(|_| known)
+        }
         _ => upload.length,
     };
     if upload.is_final() && server.has(Flaw::ConcatLengthWrong) {
@@ -181,6 +196,7 @@ fn known_length(server: &Server, uploads: &Uploads, upload: &Upload) -> Option<u
 fn told_offset(server: &Server, upload: &Upload) -> u64 {
     match upload.offset() {
         _ if server.has(Flaw::HeadTellsZero) => 0,
+        _ if server.has(Flaw::FinalOffsetZero) && upload.is_final() => 0,
         _ if server.has(Flaw::HeadTellsCommitted) && upload.writer.is_some() => upload.committed,
         offset if server.has(Flaw::HeadTellsLess) => offset.saturating_sub(1),
         offset => offset,
@@ -220,7 +236,14 @@ fn get(server: &Server, id: &str) -> Reply {
     if server.has(Flaw::GetGivesPart) {
         data.pop();
     }
-    Ok(content(data))
+    let mut answer = content(data);
+    if server.has(Flaw::FilenameAsItIs)
+        && let Some(name) = upload.metadata.as_deref().and_then(metadata::filename)
+    {
+        let value = [&b"attachment; filename=\""[..], &name, b"\""].concat();
+        answer.set("Content-Disposition", value);
+    }
+    Ok(answer)
 }
 
 fn content(data: Vec<u8>) -> Answer {
@@ -234,6 +257,12 @@ fn delete(server: &Server, id: &str) -> Reply {
     uploads.find(id)?;
     let complete = uploads.is_complete(&uploads.map[id]);
     let upload = uploads.find(id)?;
+    if upload.is_final()
+        && ((complete && server.has(Flaw::DeleteFinalRefused))
+            || (!complete && server.has(Flaw::UnfinishedUndeletable)))
+    {
+        return Err(Answer::new(403));
+    }
     if (complete && server.has(Flaw::DeleteFinishedRefused))
         || (!complete && server.has(Flaw::DeleteUnfinishedRefused))
     {
@@ -250,6 +279,14 @@ fn delete(server: &Server, id: &str) -> Reply {
     upload.writer = None;
     if !server.has(Flaw::DeletedServed) && !server.has(Flaw::DeletedPatched) {
         upload.data = Vec::new();
+    }
+    if server.has(Flaw::FinalNeedsParts) {
+        for other in uploads.map.values_mut() {
+            if matches!(&other.kind, Kind::Final { parts, .. } if parts.iter().any(|part| part == id))
+            {
+                other.data.clear();
+            }
+        }
     }
     uploads.settle();
     Ok(Answer::new(204))

@@ -31,6 +31,7 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
         return Err(Answer::new(413));
     }
     let sum = patch::sum(server, fields).map_err(|_| Answer::new(400))?;
+    let partial = kind == Kind::Partial;
     let upload = Upload {
         kind,
         length,
@@ -45,7 +46,10 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
         let received = append.receive(body);
         let mut uploads = server.store.lock();
         match received {
-            Ok(_) if server.has(Flaw::BodyDropped) => {
+            Ok(_)
+                if server.has(Flaw::BodyDropped)
+                    || (partial && server.has(Flaw::PartialBodyDropped)) =>
+            {
                 let upload = uploads.find(&id)?;
                 upload.phantom = upload.offset();
                 upload.data.clear();
@@ -95,6 +99,11 @@ fn length(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
     let length = match fields.one("Upload-Length")? {
         None => None,
         Some(text) => match digits(text) {
+            None if server.has(Flaw::LengthWraps) && text.iter().all(u8::is_ascii_digit) => {
+                let wrap =
+                    |n: u64, digit: &u8| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+                Some(text.iter().fold(0, wrap))
+            }
             None if server.has(Flaw::LengthMalformedTaken) => Some(careless(text, 10)),
             None => return Err(Answer::new(400)),
             length => length,

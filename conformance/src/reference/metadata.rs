@@ -44,6 +44,12 @@ fn pairs(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         })
 }
 
+/// The file's name.
+pub(super) fn filename(raw: &[u8]) -> Option<Vec<u8>> {
+    let (_, value) = pairs(raw).find(|(key, _)| *key == b"filename")?;
+    STANDARD.decode(value).ok()
+}
+
 /// What HEAD tells of it: just what was received, without a flaw.
 pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
     let lossy = |value: &[u8]| {
@@ -52,6 +58,9 @@ pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
             .encode(String::from_utf8_lossy(&bytes).as_bytes())
             .into_bytes()
     };
+    if server.has(Flaw::MetadataCutOff) {
+        return raw[..raw.len().min(4 << 10)].to_vec();
+    }
     let mut all: Vec<(&[u8], Vec<u8>)> = pairs(raw)
         .map(|(key, value)| (key, value.to_vec()))
         .collect();

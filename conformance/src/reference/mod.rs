@@ -8,6 +8,7 @@
 //! - `store`: the uploads, and when they expire
 //! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `patch`, `append`: PATCH, and how
 //!   bytes come in
+//! - `hostile`: what falls for hostile requests, all of it flaws
 //! - `creation`, `metadata`, `concat`, `checksum`, `cors`: the extensions, and what browsers need
 
 mod answer;
@@ -21,6 +22,7 @@ mod cors;
 mod creation;
 mod date;
 pub mod fault;
+mod hostile;
 mod metadata;
 mod patch;
 mod request;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::body::Framing;
-use super::{Flaw, Server};
+use super::{Flaw, Server, hostile};
 
 /// A silent client is left after this.
 const IDLE: Duration = Duration::from_mins(1);
@@ -157,6 +157,10 @@ impl Fields {
         self.all(name).next().is_some()
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether a list in this field has `item`, in capitals or not.
     pub(super) fn lists(&self, name: &str, item: &str) -> bool {
         self.all(name)
@@ -168,7 +172,10 @@ impl Fields {
     pub(super) fn read(wire: &mut Wire<'_>, wanted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
         let mut fields = Self::default();
         loop {
-            let line = wire.line(wanted)?;
+            let line = match wire.line(wanted) {
+                Err(_) if wire.has(Flaw::HeadCutTaken) => return Ok(fields),
+                line => line?,
+            };
             if line.is_empty() {
                 return Ok(fields);
             }
@@ -199,12 +206,22 @@ impl Fields {
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(BAD);
         }
-        let value = trim(&line[colon + 1..]);
+        let mut value = trim(&line[colon + 1..]);
+        if server.has(Flaw::BlanksCount) {
+            value = &line[colon + 1..];
+            value = value.strip_prefix(b" ").unwrap_or(value);
+        }
         let control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
         if value.iter().any(control) && !server.has(Flaw::NulTaken) {
             return Err(BAD);
         }
         let name = String::from_utf8_lossy(name).into_owned();
+        if server.has(Flaw::ObsTextRefused) && !value.is_ascii() {
+            return Err(BAD);
+        }
+        if server.has(Flaw::TwiceFirstTaken) && name.starts_with("Upload-") && self.has(&name) {
+            return Ok(());
+        }
         if server.has(Flaw::NamesMindCase) && !is_as_in_the_spec(&name) {
             return Ok(());
         }
@@ -337,7 +354,12 @@ fn path(target: &str, method: &str, server: &Server) -> Result<String, Trouble> 
         }
         rest.find('/').map_or("/", |at| &rest[at..])
     };
-    Ok(path.split(['?', '#']).next().unwrap_or(path).to_owned())
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    if server.has(Flaw::NamesMindEncoding) {
+        Ok(path.to_owned())
+    } else {
+        Ok(hostile::normal(path))
+    }
 }
 
 fn check_host(fields: &Fields, is_http10: bool, server: &Server) -> Result<(), Trouble> {

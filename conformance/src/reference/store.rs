@@ -22,6 +22,7 @@ impl Store {
             map: HashMap::new(),
             names: RandomState::new(),
             created: 0,
+            touches: 0,
             first: None,
         }))
     }
@@ -37,6 +38,7 @@ pub(super) struct Uploads {
     pub(super) map: HashMap<String, Upload>,
     names: RandomState,
     created: u64,
+    touches: u64,
     /// The upload that was created first.
     first: Option<String>,
 }
@@ -61,6 +63,10 @@ pub(super) struct Upload {
     /// In seconds since 1970.
     pub(super) expires: u64,
     pub(super) fate: Fate,
+    /// Its place in the order of creation.
+    pub(super) number: u64,
+    /// Its place in the order of what was last written or created.
+    pub(super) touched: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,8 +112,9 @@ impl Uploads {
     }
 
     /// Keeps a new upload; its name cannot be guessed from another's.
-    pub(super) fn create(&mut self, upload: Upload) -> String {
+    pub(super) fn create(&mut self, mut upload: Upload) -> String {
         self.created += 1;
+        upload.number = self.created;
         let id = format!("{:016x}{}", self.names.hash_one(self.created), self.created);
         self.map.insert(id.clone(), upload);
         self.first.get_or_insert_with(|| id.clone());
@@ -194,6 +201,10 @@ impl Uploads {
     /// Something happened to an upload: it lives on, and so do final uploads that wait for it, and their parts.
     pub(super) fn touch(&mut self, id: &str) {
         let expires = date::now().div_ceil(1000) + LIFE;
+        self.touches += 1;
+        if let Some(upload) = self.map.get_mut(id) {
+            upload.touched = self.touches;
+        }
         let mut all = vec![id.to_owned()];
         for (name, upload) in &self.map {
             if let Kind::Final {
@@ -246,7 +257,8 @@ impl Uploads {
             return;
         };
         let mut data = Vec::new();
-        let mut lost = self.sum(parts).is_some_and(|sum| sum > MAX_SIZE);
+        let mut lost =
+            self.sum(parts).is_some_and(|sum| sum > MAX_SIZE) && !self.has(Flaw::ConcatPastMax);
         let mut done = true;
         for part in parts {
             match self.map.get(part) {
@@ -254,6 +266,7 @@ impl Uploads {
                     done &= self.is_complete(part);
                     data.extend_from_slice(&part.data);
                 }
+                _ if self.has(Flaw::UnfinishedWithoutDeleted) => {}
                 _ => lost = true,
             }
         }
