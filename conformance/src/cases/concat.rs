@@ -1,7 +1,8 @@
 //! Concatenation: partial uploads, and what becomes of them in a final one. What names the parts is in `parts.rs`.
 
 use super::joining::{
-    NEEDED, concatenation, created, finished, joined, partial, refused, unfinished,
+    NEEDED, concatenates, concatenation, created, ensure_whole, finished, joined, partial, refused,
+    unfinished,
 };
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::Client;
@@ -31,8 +32,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let answer = client.send(&client.post(5).field("Upload-Concat", "partial"))?;
             let part = created(client, &answer)?;
-            client.append(&part, 0, b"hello")?;
-            client.ensure_offset(&part, 5)
+            client.append(&part, 0, b"hello")
         },
     )
     .needs(&[NEEDED]),
@@ -58,6 +58,7 @@ pub(super) const CASES: &[Case] = &[
         "This extension can be used to concatenate multiple uploads into a single one",
         Fault::Flaw(Flaw::ConcatFew),
         |client| {
+            concatenates(client)?;
             let mut parts = Vec::new();
             let mut expected = Vec::new();
             for n in 0..9_u8 {
@@ -68,8 +69,7 @@ pub(super) const CASES: &[Case] = &[
             let parts: Vec<&Url> = parts.iter().collect();
             let answer = client.send(&concatenation(client, &parts))?;
             let whole = created(client, &answer)?;
-            finished(client, &whole)?;
-            client.ensure_bytes(&whole, &expected)
+            ensure_whole(client, &whole, &expected)
         },
     )
     .needs(&[NEEDED]),
@@ -94,14 +94,6 @@ pub(super) const CASES: &[Case] = &[
         non_contiguous,
     )
     .needs(&[NEEDED, Need::Download]),
-    must(
-        "concat.parallel",
-        "tus 1.0.0, Core Protocol, Requests, PATCH",
-        "In order to achieve parallel upload the Concatenation extension MAY be used",
-        Fault::Flaw(Flaw::PartsOneByOne),
-        parallel,
-    )
-    .needs(&[NEEDED]),
     must(
         "concat.length.sum",
         CONCAT,
@@ -132,6 +124,7 @@ pub(super) const CASES: &[Case] = &[
         "Such an upload is immediately complete after its creation",
         Fault::Flaw(Flaw::EmptyNeverComplete),
         |client| {
+            concatenates(client)?;
             let (empty, a) = (partial(client, b"")?, partial(client, b"hello")?);
             for (parts, bytes) in [
                 (&[&empty, &a, &empty][..], &b"hello"[..]),
@@ -141,7 +134,6 @@ pub(super) const CASES: &[Case] = &[
                 let answer = client.send(&concatenation(client, parts))?;
                 let whole = created(client, &answer)?;
                 finished(client, &whole)?;
-                client.ensure_offset(&whole, bytes.len() as u64)?;
                 client.ensure_bytes(&whole, bytes)?;
             }
             Ok(())
@@ -169,6 +161,7 @@ pub(super) const CASES: &[Case] = &[
         "indicating the maximum allowed size of an entire upload in bytes",
         Fault::Flaw(Flaw::ConcatPastMax),
         |client| {
+            concatenates(client)?;
             let max = client.server.max_size.unwrap_or_default();
             let quarter = usize::try_from(max / 4 + 1).unwrap_or_default();
             let part = partial(client, &vec![b'x'; quarter])?;
@@ -255,8 +248,7 @@ pub(super) const CASES: &[Case] = &[
             let whole = joined(client, &[&partial(client, b"hello")?])?;
             client.send(&client.patch(&whole, 5).body("!"))?;
             client.send(&client.patch(&whole, 0).body("HELLO"))?;
-            client.ensure_offset(&whole, 5)?;
-            client.ensure_bytes(&whole, b"hello")
+            ensure_whole(client, &whole, b"hello")
         },
     )
     .needs(&[NEEDED]),
@@ -298,8 +290,7 @@ pub(super) const CASES: &[Case] = &[
         Fault::Flaw(Flaw::FinalOffsetZero),
         |client| {
             let (a, b) = (partial(client, b"hello")?, partial(client, b" world")?);
-            let whole = client.create_by(&concatenation(client, &[&a, &b]))?;
-            finished(client, &whole)?;
+            let whole = joined(client, &[&a, &b])?;
             let answer = client.send(&client.head(&whole))?;
             let (offset, length) = (answer.number("Upload-Offset"), answer.number("Upload-Length"));
             ensure(
@@ -316,11 +307,15 @@ pub(super) const CASES: &[Case] = &[
         Fault::Flaw(Flaw::PartialOffsetUntold),
         |client| {
             let part = unfinished(client, 5)?;
-            client.ensure_offset(&part, 0)?;
-            client.append(&part, 0, b"hel")?;
-            client.ensure_offset(&part, 3)?;
-            client.append(&part, 3, b"lo")?;
-            client.ensure_offset(&part, 5)
+            for (offset, bytes) in [(0, &b"hel"[..]), (3, b"lo"), (5, b"")] {
+                let found = client.send(&client.head(&part))?.number("Upload-Offset");
+                ensure(
+                    found == Some(offset),
+                    format!("Upload-Offset is {found:?} instead of {offset}"),
+                )?;
+                client.append(&part, offset, bytes)?;
+            }
+            Ok(())
         },
     )
     .needs(&[NEEDED]),
@@ -457,29 +452,6 @@ fn non_contiguous(client: &Client<'_>) -> Outcome {
     client.append(&first, 0, b"hello ")?;
     let whole = joined(client, &[&first, &second])?;
     client.ensure_bytes(&whole, b"hello world")
-}
-
-fn parallel(client: &Client<'_>) -> Outcome {
-    let (a, b) = (unfinished(client, 5)?, unfinished(client, 5)?);
-    let mut talks = Vec::new();
-    for (part, bytes) in [(&a, b"hello"), (&b, b"world")] {
-        let request = client.patch(part, 0).body(bytes);
-        let mut talk = client.open()?;
-        let (head, body) = (request.head(), request.framed_body());
-        talk.write(&[&head, &body[..2]].concat())?;
-        talks.push((talk, body));
-    }
-    // The other way round: none can wait for the other.
-    for (talk, body) in talks.iter_mut().rev() {
-        talk.write(&body[2..])?;
-        let answer = talk.answer("PATCH")?;
-        ensure(
-            answer.status == 204,
-            format!("one of two PATCHes at a time answered by {}", answer.status),
-        )?;
-    }
-    let whole = joined(client, &[&a, &b])?;
-    client.ensure_bytes(&whole, b"helloworld")
 }
 
 fn as_received(client: &Client<'_>) -> Outcome {

@@ -41,6 +41,27 @@ pub(super) fn joined(client: &Client<'_>, parts: &[&Url]) -> Result<Url, Stop> {
     }
 }
 
+/// That final uploads can be created at all, for a case that is about one of them in particular.
+pub(super) fn concatenates(client: &Client<'_>) -> Outcome {
+    joined(client, &[&partial(client, b"x")?]).map(drop)
+}
+
+/// That a final upload that was just created becomes finished, with these bytes.
+pub(super) fn ensure_whole(client: &Client<'_>, whole: &Url, bytes: &[u8]) -> Outcome {
+    if let Err(Stop::Broken(why)) = finished(client, whole) {
+        return Err(Stop::Skip(format!("cannot get there: {why}")));
+    }
+    if client.server.downloads {
+        return client.ensure_bytes(whole, bytes);
+    }
+    let answer = client.send(&client.head(whole))?;
+    let length = answer.number("Upload-Length");
+    ensure(
+        length == Some(bytes.len() as u64),
+        format!("Upload-Length is {length:?} instead of {}", bytes.len()),
+    )
+}
+
 /// Waits until HEAD of a final upload has both numbers.
 pub(super) fn finished(client: &Client<'_>, whole: &Url) -> Outcome {
     client.until(

@@ -1,11 +1,14 @@
 //! Concatenation: which uploads a final one may name, how it names them, and what becomes of them.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::joining::{
-    NEEDED, concatenation, created, finished, joined, partial, refused, unfinished,
+    NEEDED, concatenates, concatenation, created, ensure_whole, joined, partial, refused,
+    unfinished,
 };
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::{Client, OFFSET_STREAM};
@@ -47,8 +50,7 @@ pub(super) const CASES: &[Case] = &[
             let value = format!("final;{name}");
             let answer = client.send(&client.bare_post().field("Upload-Concat", value))?;
             let whole = created(client, &answer)?;
-            finished(client, &whole)?;
-            client.ensure_bytes(&whole, b"hello")
+            ensure_whole(client, &whole, b"hello")
         },
     )
     .needs(&[NEEDED])
@@ -172,8 +174,7 @@ pub(super) const CASES: &[Case] = &[
             let whole = joined(client, &[&a, &b])?;
             // It may have gone by itself.
             client.send(&client.request("DELETE", &a).body(""))?;
-            client.ensure_offset(&whole, 11)?;
-            client.ensure_bytes(&whole, b"hello world")
+            ensure_whole(client, &whole, b"hello world")
         },
     )
     .needs(&[NEEDED, Need::Extension("termination")]),
@@ -183,12 +184,11 @@ pub(super) const CASES: &[Case] = &[
         "The same partial upload MAY be present multiple times in the `Upload-Concat` header in one upload creation request",
         Fault::Flaw(Flaw::ConcatTwiceRefused),
         |client| {
+            concatenates(client)?;
             let (a, b) = (partial(client, b"ha")?, partial(client, b"! ")?);
             let answer = client.send(&concatenation(client, &[&a, &a, &b, &a]))?;
             let whole = created(client, &answer)?;
-            finished(client, &whole)?;
-            client.ensure_offset(&whole, 8)?;
-            client.ensure_bytes(&whole, b"haha! ha")
+            ensure_whole(client, &whole, b"haha! ha")
         },
     )
     .needs(&[NEEDED]),
@@ -203,8 +203,7 @@ pub(super) const CASES: &[Case] = &[
             kept(client, &[&a, &b])?;
             let answer = client.send(&concatenation(client, &[&b, &a]))?;
             let whole = created(client, &answer)?;
-            finished(client, &whole)?;
-            client.ensure_bytes(&whole, b"worldhello")
+            ensure_whole(client, &whole, b"worldhello")
         },
     )
     .needs(&[NEEDED]),
@@ -222,8 +221,7 @@ pub(super) const CASES: &[Case] = &[
                 again.status < 500,
                 format!("the second attempt answered by {}", again.status),
             )?;
-            client.ensure_offset(&first, 5)?;
-            client.ensure_bytes(&first, b"hello")
+            ensure_whole(client, &first, b"hello")
         },
     )
     .needs(&[NEEDED]),
@@ -233,6 +231,7 @@ pub(super) const CASES: &[Case] = &[
         "the server cannot or will not process the request due to something that is perceived to be a client error",
         Fault::Flaw(Flaw::ConcatRefusedEats),
         |client| {
+            concatenates(client)?;
             let part = partial(client, b"hello")?;
             let value = format!("final;{} {}0", part.path, part.path);
             let request = client.bare_post().field("Upload-Concat", &value);
@@ -242,9 +241,16 @@ pub(super) const CASES: &[Case] = &[
             }
             let answer = client.send(&concatenation(client, &[&part]))?;
             let whole = created(client, &answer)?;
-            finished(client, &whole)?;
-            client.ensure_bytes(&whole, b"hello")
+            ensure_whole(client, &whole, b"hello")
         },
+    )
+    .needs(&[NEEDED]),
+    must(
+        "parts.parallel",
+        "tus 1.0.0, Core Protocol, Requests, PATCH",
+        "In order to achieve parallel upload the Concatenation extension MAY be used",
+        Fault::Flaw(Flaw::PartsOneByOne),
+        parallel,
     )
     .needs(&[NEEDED]),
     must(
@@ -271,8 +277,7 @@ fn named(client: &Client<'_>, name: fn(&Url) -> String) -> Outcome {
     let value = format!("final;{} {}", name(&a), name(&b));
     let answer = client.send(&client.bare_post().field("Upload-Concat", value))?;
     let whole = created(client, &answer)?;
-    finished(client, &whole)?;
-    client.ensure_bytes(&whole, b"hello world")
+    ensure_whole(client, &whole, b"hello world")
 }
 
 /// A server may delete parts once they are joined: then nothing can be asked of them.
@@ -283,6 +288,33 @@ fn kept(client: &Client<'_>, parts: &[&Url]) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn parallel(client: &Client<'_>) -> Outcome {
+    let (a, b) = (unfinished(client, 5)?, unfinished(client, 5)?);
+    let mut talks = Vec::new();
+    for (part, bytes) in [(&a, b"hello"), (&b, b"world")] {
+        let request = client.patch(part, 0).body(bytes);
+        let mut talk = client.open()?;
+        let (head, body) = (request.head(), request.framed_body());
+        talk.write(&[&head, &body[..2]].concat())?;
+        talks.push((talk, body));
+        // It has begun once its bytes show, which they need not.
+        let _ = client.until("bytes", Duration::from_millis(300), || {
+            Ok(client.offset(part)? > 0)
+        });
+    }
+    // The other way round: none can wait for the other.
+    for (talk, body) in talks.iter_mut().rev() {
+        talk.write(&body[2..])?;
+        let answer = talk.answer("PATCH")?;
+        ensure(
+            answer.status == 204,
+            format!("one of two PATCHes at a time answered by {}", answer.status),
+        )?;
+    }
+    let whole = joined(client, &[&b, &a])?;
+    client.ensure_bytes(&whole, b"worldhello")
 }
 
 fn with_upload(client: &Client<'_>) -> Outcome {
@@ -311,8 +343,7 @@ fn with_upload(client: &Client<'_>) -> Outcome {
         }
     }
     let whole = joined(client, &[&a, &b])?;
-    client.ensure_offset(&whole, 11)?;
-    client.ensure_bytes(&whole, b"hello world")
+    ensure_whole(client, &whole, b"hello world")
 }
 
 fn checksum(client: &Client<'_>) -> Outcome {

@@ -1,8 +1,8 @@
 //! Final uploads that are created before their parts are finished.
 
-use std::time::Duration;
-
-use super::joining::{NEEDED, concatenation, created, partial, unfinished};
+use super::joining::{
+    NEEDED, concatenates, concatenation, created, ensure_whole, finished, partial, unfinished,
+};
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::Client;
 use crate::reference::{Fault, Flaw};
@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
          header",
         Fault::Unlisted("OPTIONS", "Tus-Extension", "concatenation-unfinished"),
         |client| {
+            concatenates(client)?;
             let part = unfinished(client, 5)?;
             let answer = client.send(&concatenation(client, &[&part]))?;
             let taken = answer.status == 201;
@@ -37,6 +38,7 @@ pub(super) const CASES: &[Case] = &[
         "The Client MAY send the concatenation request while the partial uploads are still in progress",
         Fault::Flaw(Flaw::UnfinishedRefused),
         |client| {
+            concatenates(client)?;
             let (begun, empty) = (unfinished(client, 5)?, unfinished(client, 6)?);
             client.append(&begun, 0, b"he")?;
             for parts in [&[&begun, &empty][..], &[&empty], &[&begun, &begun]] {
@@ -62,7 +64,8 @@ pub(super) const CASES: &[Case] = &[
             let whole = client.create_by(&concatenation(client, &[&a, &b, &c]))?;
             client.append(&c, 0, b"!")?;
             client.append(&a, 2, b"llo ")?;
-            becomes(client, &whole, 12)?;
+            // With no request but those to its parts.
+            finished(client, &whole)?;
             client.ensure_bytes(&whole, b"hello world!")
         },
     )
@@ -102,8 +105,7 @@ pub(super) const CASES: &[Case] = &[
                 !answer.has("Upload-Offset"),
                 "HEAD of a final upload that waits for a part has Upload-Offset",
             )?;
-            client.append(&a, 4, b"o")?;
-            becomes(client, &whole, 11)
+            client.append(&a, 4, b"o")
         },
     )
     .needs(&[EARLY])
@@ -123,8 +125,7 @@ pub(super) const CASES: &[Case] = &[
             )?;
             client.ensure_offset(&part, 0)?;
             client.append(&part, 0, b"world")?;
-            becomes(client, &whole, 5)?;
-            client.ensure_bytes(&whole, b"world")
+            ensure_whole(client, &whole, b"world")
         },
     )
     .needs(&[EARLY]),
@@ -170,19 +171,6 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[EARLY, Need::Extension("termination")]),
 ];
 
-/// Waits until a final upload is finished.
-fn becomes(client: &Client<'_>, whole: &Url, length: u64) -> Outcome {
-    client.until(
-        "Upload-Offset equals Upload-Length",
-        Duration::from_secs(3),
-        || {
-            let answer = client.send(&client.head(whole))?;
-            let is = |name| answer.number(name) == Some(length);
-            Ok(is("Upload-Offset") && is("Upload-Length"))
-        },
-    )
-}
-
 fn length(client: &Client<'_>, whole: &Url, expected: u64) -> Outcome {
     let length = client.send(&client.head(whole))?.number("Upload-Length");
     ensure(
@@ -207,6 +195,5 @@ fn deferred(client: &Client<'_>) -> Outcome {
     client.step(&declare, 204)?;
     length(client, &whole, 11)?;
     client.append(&a, 2, b"llo")?;
-    becomes(client, &whole, 11)?;
-    client.ensure_bytes(&whole, b"hello world")
+    ensure_whole(client, &whole, b"hello world")
 }

@@ -27,7 +27,7 @@ pub(super) fn asked(server: &Server, request: &Request) -> Result<Asked, Answer>
     if server.has(Flaw::ConcatDecoded) {
         value = value.replace("%20", " ");
     }
-    if server.has(Flaw::ConcatCarelessTaken) {
+    if server.has(Flaw::ConcatCarelessTaken) && !value.starts_with("final;") {
         value = value.replacen([':', ',', ' '], ";", 1);
     }
     match value.strip_prefix("final;") {

@@ -208,7 +208,7 @@ flaws! {
     FinalOffsetZero: "tells offset 0 of a final upload that is finished",
     PartialOffsetUntold: "never tells a partial upload's offset",
     PlainToldPartial: "tells of plain uploads that they are partial",
-    ConcatCarelessTaken: "takes a final upload's list behind and between any separators",
+    ConcatCarelessTaken: "takes a final upload's list behind any separator",
     DeleteFinalRefused: "refuses DELETE of final uploads",
     ConcatNameRefused: "refuses parts named relative to the creation URL",
     ConcatDecoded: "decodes percent signs in Upload-Concat before it looks for spaces",
