@@ -313,7 +313,9 @@ pub(super) const CASES: &[Case] = &[
                     found == Some(offset),
                     format!("Upload-Offset is {found:?} instead of {offset}"),
                 )?;
-                client.append(&part, offset, bytes)?;
+                if !bytes.is_empty() {
+                    client.append(&part, offset, bytes)?;
+                }
             }
             Ok(())
         },
