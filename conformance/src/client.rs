@@ -50,6 +50,9 @@ pub struct Client<'s> {
     pub server: &'s Server,
     exchanges: RefCell<Vec<Exchange>>,
     made: RefCell<Vec<Url>>,
+    /// Connections that were answered on. They are open until the case is over: a server whose answer is read may still be at
+    /// it, and one is known that dies of a client that leaves too soon after GET.
+    used: RefCell<Vec<Conn>>,
 }
 
 impl<'s> Client<'s> {
@@ -60,6 +63,7 @@ impl<'s> Client<'s> {
             server,
             exchanges: RefCell::default(),
             made: RefCell::default(),
+            used: RefCell::default(),
         }
     }
 
@@ -112,7 +116,10 @@ impl<'s> Client<'s> {
     /// # Errors
     /// Any of [`WireError`].
     pub fn send(&self, request: &Request) -> Result<Response, WireError> {
-        self.open()?.exchange(request)
+        let mut talk = self.open()?;
+        let answer = talk.exchange(request);
+        self.used.borrow_mut().push(talk.conn);
+        answer
     }
 
     /// A connection to the server.
@@ -284,6 +291,7 @@ impl<'s> Client<'s> {
                 }
             }
         }
+        self.used.take();
     }
 }
 

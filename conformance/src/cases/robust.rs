@@ -156,6 +156,7 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     )
+    .risky()
     .fault(Fault::Flaw(Flaw::FilenameAsItIs)),
     must(
         "robust.metadata.controls",
@@ -176,7 +177,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .risky(),
     should(
         "robust.metadata.quotes",
         "RFC 6266, 4.1",
@@ -194,6 +196,7 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     )
+    .risky()
     .fault(Fault::Flaw(Flaw::FilenameAsItIs)),
 ];
 
