@@ -158,7 +158,7 @@ pub(super) const CASES: &[Case] = &[
     must(
         "concat.length.past-the-maximum",
         MAX_SIZE,
-        "indicating the maximum allowed size of an entire upload in bytes",
+        "a non-negative integer indicating the maximum allowed size of an entire upload in bytes",
         Fault::Flaw(Flaw::ConcatPastMax),
         |client| {
             concatenates(client)?;

@@ -1,7 +1,5 @@
 //! The fields of requests, whatever they mean: repeated, unknown, large, and other than ASCII.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
@@ -173,24 +171,6 @@ pub(super) const CASES: &[Case] = &[
         Fault::Flaw(Flaw::MetadataCutOff),
         large,
     ),
-    must(
-        "fields.head-cut",
-        "RFC 9110, 5.3",
-        "A server MUST NOT apply a request to the target resource until it receives the entire request header section",
-        Fault::Flaw(Flaw::HeadCutTaken),
-        |client| {
-            let upload = client.create(5)?;
-            let head = client.request("DELETE", &upload).head();
-            let mut talk = client.open()?;
-            // The empty line is missing.
-            talk.write(&head[..head.len() - 2])?;
-            talk.finish()?;
-            // It may answer 400, or just close.
-            talk.ends_within(Duration::from_secs(1));
-            client.ensure_offset(&upload, 0)
-        },
-    )
-    .needs(&[Need::Extension("termination")]),
 ];
 
 fn twice_checksum(client: &Client<'_>) -> Outcome {

@@ -151,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
     must(
         "parts.deleted-before",
         "tus 1.0.0, Termination, Requests, DELETE",
-        "confirming that the upload was terminated",
+        "with the `204 No Content` status confirming that the upload was terminated",
         Fault::Flaw(Flaw::ConcatDeletedTaken),
         |client| {
             let (a, b) = (partial(client, b"hello")?, partial(client, b" world")?);

@@ -150,8 +150,7 @@ fn head(server: &Server, id: &str) -> Reply {
         Kind::Partial => server.has(Flaw::PartialOffsetUntold),
         Kind::Final { .. } => server.has(Flaw::FinalOffsetUntold),
     };
-    if untold {
-    } else if !upload.is_final() || uploads.is_complete(upload) {
+    if (!upload.is_final() || uploads.is_complete(upload)) && !untold {
         answer.set("Upload-Offset", told_offset(server, upload).to_string());
     } else if server.has(Flaw::UnfinishedClaimed) {
         let claimed = known_length(server, &uploads, upload)

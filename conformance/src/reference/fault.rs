@@ -269,7 +269,6 @@ flaws! {
     UnknownFieldsRefused: "refuses fields that are called as if they were of tus",
     BlanksCount: "takes blanks around a value for a part of it",
     MetadataCutOff: "drops metadata after 4 KiB",
-    HeadCutTaken: "carries requests out whose head is cut off",
     FilenameAsItIs: "puts the file name of the metadata into Content-Disposition as it is",
 
     // Bodies: body.rs.

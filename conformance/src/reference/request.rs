@@ -172,10 +172,7 @@ impl Fields {
     pub(super) fn read(wire: &mut Wire<'_>, wanted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
         let mut fields = Self::default();
         loop {
-            let line = match wire.line(wanted) {
-                Err(_) if wire.has(Flaw::HeadCutTaken) => return Ok(fields),
-                line => line?,
-            };
+            let line = wire.line(wanted)?;
             if line.is_empty() {
                 return Ok(fields);
             }
