@@ -1,11 +1,30 @@
 //! Every case, in groups: a file each. An id's first word is its group.
 
+mod checksum;
 mod core;
+mod creation;
+mod defer;
+mod expiration;
+mod means;
+mod metadata;
+mod termination;
+mod trailer;
+mod upload;
 
 use crate::case::Case;
 
 /// The groups, in the order in which they are reported.
-const GROUPS: &[&[Case]] = &[core::CASES];
+const GROUPS: &[&[Case]] = &[
+    core::CASES,
+    creation::CASES,
+    metadata::CASES,
+    upload::CASES,
+    defer::CASES,
+    expiration::CASES,
+    checksum::CASES,
+    trailer::CASES,
+    termination::CASES,
+];
 
 /// Every case there is.
 pub fn all() -> impl Iterator<Item = &'static Case> {
