@@ -1,7 +1,7 @@
 //! Creation: what a POST makes, and how it says so.
 
 use super::means::{
-    announces, ensure_announced, ensure_refused, ensure_status, head, noise, not_so,
+    announces, ensure_announced, ensure_refused, ensure_status, ensure_taken, head, noise, not_so,
 };
 use crate::case::{Case, Need, Outcome, Stop, ensure, must};
 use crate::client::Client;
@@ -93,7 +93,8 @@ pub(super) const CASES: &[Case] = &[
         "The new resource has an implicit offset of `0` allowing the Client to use the core protocol for performing the actual upload",
         Fault::Flaw(Flaw::NewWantsHead),
         |client| {
-            let upload = client.create(11)?;
+            let post = client.post(11).field("Upload-Metadata", "core Zm9sbG93cw==");
+            let upload = client.create_by(&post)?;
             let answer = client.send(&client.patch(&upload, 0).body("hello world"))?;
             ensure_status(&answer, 204)?;
             client.ensure_bytes(&upload, b"hello world")
@@ -164,7 +165,7 @@ pub(super) const CASES: &[Case] = &[
         Fault::Flaw(Flaw::MaxRefusedExactly),
         |client| {
             let max = client.server.max_size.unwrap_or_default();
-            ensure_status(&client.send(&client.post(max))?, 201)
+            ensure_taken("an upload of Tus-Max-Size", &client.send(&client.post(max))?)
         },
     )
     .needs(&[Need::Extension("creation"), Need::SmallMaxSize]),
@@ -173,7 +174,7 @@ pub(super) const CASES: &[Case] = &[
         POST,
         "The `Upload-Length` header MAY be set to 0, indicating that the Client wants to upload an empty file",
         Fault::Flaw(Flaw::EmptyRefused),
-        |client| ensure_status(&client.send(&client.post(0))?, 201),
+        |client| ensure_taken("an upload of length 0", &client.send(&client.post(0))?),
     )
     .needs(NEEDS),
     must(
@@ -246,7 +247,8 @@ fn empty_complete(client: &Client<'_>) -> Outcome {
         let empty = client.create_by(&empty)?;
         let parts = format!("final;{} {}", empty.path, part.path);
         let joined = client.bare_post().field("Upload-Concat", parts);
-        ensure_status(&client.send(&joined)?, 201)?;
+        let answer = client.send(&joined)?;
+        ensure_taken("a final upload with an empty part", &answer)?;
     }
     Ok(())
 }

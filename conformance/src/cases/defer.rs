@@ -1,7 +1,8 @@
 //! Lengths that are told later.
 
 use super::means::{
-    announces, ensure_announced, ensure_refused, ensure_status, head, noise, not_so, small_max,
+    announces, ensure_announced, ensure_refused, ensure_status, ensure_taken, head, noise, not_so,
+    small_max,
 };
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::Client;
@@ -37,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
         ),
         |client| {
             let answer = client.send(&post(client))?;
-            if answer.status != 201 {
+            if answer.status >= 300 {
                 return not_so("POST needs a length");
             }
             ensure_announced(client, "creation-defer-length")
@@ -48,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
         POST,
         "`Upload-Defer-Length: 1` if upload size is not known at the time",
         Fault::Flaw(Flaw::DeferRefused),
-        |client| ensure_status(&client.send(&post(client))?, 201),
+        |client| ensure_taken("a creation that defers its length", &client.send(&post(client))?),
     )
     .needs(NEEDS),
     should(
@@ -80,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
             if (400..500).contains(&answer.status) {
                 return Ok(());
             }
-            ensure_status(&answer, 201)?;
+            ensure_taken("a creation", &answer)?;
             let Ok(upload) = client.location(&answer) else {
                 return not_so("201 has no Location");
             };

@@ -27,6 +27,14 @@ pub(super) fn ensure_status(answer: &Response, status: u16) -> Outcome {
     )
 }
 
+/// That a request was carried out, whatever its status should have been.
+pub(super) fn ensure_taken(what: &str, answer: &Response) -> Outcome {
+    ensure(
+        (200..300).contains(&answer.status),
+        format!("{what} answered by {}", answer.status),
+    )
+}
+
 /// That a request was refused as the client's mistake.
 pub(super) fn ensure_refused(what: &str, answer: &Response) -> Outcome {
     ensure(

@@ -33,16 +33,6 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(&[Need::Extension("creation")]),
     must(
-        "trailer.extension.depends",
-        CHECKSUM,
-        "this behavior MUST be announced by adding `checksum-trailer`",
-        announces!(
-            "creation,creation-with-upload,creation-defer-length,expiration,checksum-trailer,termination,concatenation,concatenation-unfinished"
-        ),
-        |client| ensure_announced(client, "checksum"),
-    )
-    .needs(&[Need::Extension("checksum-trailer")]),
-    must(
         "trailer.right.taken",
         CHECKSUM,
         "If the hash cannot be calculated at the beginning of the upload, it MAY be included as a trailer",

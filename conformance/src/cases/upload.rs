@@ -1,6 +1,6 @@
 //! Creation With Upload: the first bytes come with the POST.
 
-use super::means::{announces, ensure_announced, ensure_status, not_so, sha1};
+use super::means::{announces, ensure_announced, ensure_status, ensure_taken, not_so, sha1};
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::{Client, OFFSET_STREAM};
 use crate::reference::{Fault, Flaw};
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
                 .field("Content-Type", OFFSET_STREAM)
                 .body("hello");
             let answer = client.send(&post)?;
-            ensure_status(&answer, 201)?;
+            ensure_taken("a creation with bytes", &answer)?;
             let Ok(upload) = client.location(&answer) else {
                 return not_so("201 has no Location");
             };
@@ -176,9 +176,9 @@ pub(super) const CASES: &[Case] = &[
             match talk.next_head(PATIENCE) {
                 Ok(head) if head.status == 100 => {
                     talk.write(&post.framed_body())?;
-                    ensure_status(&talk.answer("POST")?, 201)
+                    ensure_taken("a creation after 100", &talk.answer("POST")?)
                 }
-                Ok(head) => ensure_status(&head, 201),
+                Ok(head) => ensure_taken("a creation that expects 100", &head),
                 Err(WireError::Late(_)) => Err(Stop::Broken(format!(
                     "neither 100 nor a final answer within {PATIENCE:?} of the head"
                 ))),
@@ -242,7 +242,7 @@ fn rest_of<'b>(
 /// That an upload goes on after a creation that brought `first` bytes, and ends up right.
 fn ensure_goes_on(client: &Client<'_>, all: &[u8], first: usize) -> Outcome {
     let answer = client.send(&with(client, all.len() as u64, &all[..first]))?;
-    ensure_status(&answer, 201)?;
+    ensure_taken("a creation with bytes", &answer)?;
     let Ok(upload) = client.location(&answer) else {
         return not_so("201 has no Location");
     };
@@ -261,7 +261,7 @@ fn ensure_at_most(client: &Client<'_>, post: &Request, most: u64) -> Outcome {
     if (400..500).contains(&answer.status) {
         return Ok(());
     }
-    ensure_status(&answer, 201)?;
+    ensure_taken("a creation with bytes", &answer)?;
     let Ok(upload) = client.location(&answer) else {
         return not_so("201 has no Location");
     };

@@ -100,8 +100,8 @@ flaws! {
     UnknownCreated: "takes a PATCH to an unknown upload for its creation",
 
     // Creation: creation.rs.
-    LocationUseless: "names an unknown upload in Location",
-    LocationShared: "names the same upload to all who create",
+    LocationUseless: "names an unknown upload in Location where the metadata has a file name",
+    LocationShared: "names the same upload to all who create with the same metadata",
     LengthMalformedTaken: "takes a malformed Upload-Length for the number it begins with",
     LengthMissingTaken: "takes a creation without any length for one that defers it",
     LengthTwiceTaken: "takes Upload-Length and Upload-Defer-Length together",
@@ -117,7 +117,7 @@ flaws! {
     DeferredBodyRefused: "refuses bytes that come with a creation that defers the length",
     EmptyRefused: "refuses an upload of length 0",
     LengthTruncated: "keeps the low 16 bits of Upload-Length",
-    NewWantsHead: "takes no PATCH of an upload before its first HEAD",
+    NewWantsHead: "takes no PATCH of an upload with metadata before its first HEAD",
 
     // Deferred lengths: patch.rs, append.rs, core.rs.
     DeferredPastMax: "takes bytes past Tus-Max-Size where the length is deferred",

@@ -22,7 +22,6 @@ impl Store {
             map: HashMap::new(),
             names: RandomState::new(),
             created: 0,
-            first: None,
         }))
     }
 
@@ -37,8 +36,6 @@ pub(super) struct Uploads {
     pub(super) map: HashMap<String, Upload>,
     names: RandomState,
     created: u64,
-    /// The upload that was created first.
-    first: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +55,10 @@ pub(super) struct Upload {
     pub(super) writer: Option<u64>,
     /// The offset when that one began.
     pub(super) committed: u64,
+    /// There was a PATCH with a checksum.
+    pub(super) had_sum: bool,
+    /// There was a HEAD.
+    pub(super) seen: bool,
     /// In seconds since 1970.
     pub(super) expires: u64,
     pub(super) fate: Fate,
@@ -110,15 +111,18 @@ impl Uploads {
         self.created += 1;
         let id = format!("{:016x}{}", self.names.hash_one(self.created), self.created);
         self.map.insert(id.clone(), upload);
-        self.first.get_or_insert_with(|| id.clone());
         self.touch(&id);
         self.settle();
         id
     }
 
-    /// The id of the upload that was created first.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.first.as_deref()
+    /// The first upload with the same metadata; an id ends in the number of its creation.
+    pub(super) fn like<'u>(&'u self, id: &'u str) -> &'u str {
+        let metadata = &self.map[id].metadata;
+        let same = self.map.iter().filter(|(_, one)| one.metadata == *metadata);
+        same.map(|(id, _)| id.as_str())
+            .min_by_key(|id| (id.len(), &id[16..]))
+            .unwrap_or(id)
     }
 
     /// The upload, or 404 or 410.
