@@ -171,8 +171,8 @@ pub(super) const CASES: &[Case] = &[
     .needs(NEEDS),
     must(
         "metadata.value.text",
-        METADATA,
-        "the value MUST be Base64 encoded. All keys MUST be unique. The value MAY be empty",
+        POST,
+        "The Client MAY supply the `Upload-Metadata` header to add additional metadata to the upload creation request",
         Fault::Flaw(Flaw::MetadataAscii),
         |client| {
             let value = "światło 🚿 ".as_bytes();

@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
     must(
         "trailer.unknown.discarded",
         CHECKSUM,
-        "if the checksum algorithm is not supported by the server, 2) `460 Checksum Mismatch` if the checksums mismatch",
+        "In the first two cases the uploaded chunk MUST be discarded, and the upload and its offset MUST NOT be updated",
         Fault::Flaw(Flaw::TrailerUnknownStored),
         |client| {
             let upload = client.create(11)?;
