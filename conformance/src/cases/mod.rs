@@ -1,20 +1,37 @@
 //! Every case, in groups: a file each. An id's first word is its group.
 
+mod checksum;
 mod concat;
 mod core;
 mod cors;
+mod creation;
+mod defer;
+mod expiration;
 mod fields;
 mod joining;
+mod means;
+mod metadata;
 mod parts;
 mod robust;
 mod shared;
+mod termination;
+mod trailer;
 mod unfinished;
+mod upload;
 
 use crate::case::Case;
 
 /// The groups, in the order in which they are reported.
 const GROUPS: &[&[Case]] = &[
     core::CASES,
+    creation::CASES,
+    metadata::CASES,
+    upload::CASES,
+    defer::CASES,
+    expiration::CASES,
+    checksum::CASES,
+    trailer::CASES,
+    termination::CASES,
     concat::CASES,
     parts::CASES,
     unfinished::CASES,

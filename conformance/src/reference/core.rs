@@ -135,7 +135,7 @@ fn head(server: &Server, id: &str) -> Reply {
     if server.has(Flaw::HeadMovesExpiry) {
         uploads.touch(id);
     }
-    uploads.find(id)?;
+    uploads.find(id)?.seen = true;
     let expires = uploads.expires(id);
     let upload = &uploads.map[id];
     let mut answer = Answer::new(200);
@@ -161,6 +161,15 @@ fn head(server: &Server, id: &str) -> Reply {
     }
     if let Some(raw) = &upload.metadata {
         answer.set("Upload-Metadata", metadata::told(server, raw));
+        if server.has(Flaw::MetadataSmuggled) {
+            let name = metadata::filename(raw).unwrap_or_default();
+            answer.set(
+                "Content-Disposition",
+                [&b"inline; filename="[..], &name].concat(),
+            );
+        }
+    } else if server.has(Flaw::MetadataEmptyTold) {
+        answer.set("Upload-Metadata", "");
     }
     if let Some(raw) = &upload.concat {
         answer.set("Upload-Concat", told_concat(server, raw));

@@ -105,8 +105,8 @@ flaws! {
     UnknownCreated: "takes a PATCH to an unknown upload for its creation",
 
     // Creation: creation.rs.
-    LocationUseless: "names an unknown upload in Location",
-    LocationShared: "names the same upload to all who create",
+    LocationUseless: "names an unknown upload in Location where the metadata has a file name",
+    LocationShared: "names the same upload to all who create with the same metadata",
     LengthMalformedTaken: "takes a malformed Upload-Length for the number it begins with",
     LengthMissingTaken: "takes a creation without any length for one that defers it",
     LengthTwiceTaken: "takes Upload-Length and Upload-Defer-Length together",
@@ -118,6 +118,11 @@ flaws! {
     BodyUntold: "stores the bytes that come with a creation, and tells offset 0",
     BodyTypeIgnored: "takes a body of any Content-Type at creation",
     BodySurplusTaken: "takes more bytes than the length at creation",
+    BodyPartDropped: "drops the bytes that come with a creation unless they are all, and acknowledges them",
+    DeferredBodyRefused: "refuses bytes that come with a creation that defers the length",
+    EmptyRefused: "refuses an upload of length 0",
+    LengthTruncated: "keeps the low 16 bits of Upload-Length",
+    NewWantsHead: "takes no PATCH of an upload with metadata before its first HEAD",
 
     // Deferred lengths: patch.rs, append.rs, core.rs.
     DeferredPastMax: "takes bytes past Tus-Max-Size where the length is deferred",
@@ -129,6 +134,9 @@ flaws! {
     DeclaredMalformedTaken: "takes a malformed Upload-Length of a PATCH for the number it begins with",
     DeclaredRefusedKept: "keeps the length declared by a PATCH that it refuses",
     DeferStays: "goes on with Upload-Defer-Length: 1 once the length is known",
+    DeferRefused: "refuses to create without a length",
+    DeferredBytesRefused: "takes no bytes before the length is declared",
+    DeclaredWantsBytes: "ignores the length that an empty PATCH declares",
 
     // Metadata: metadata.rs.
     MetadataLossy: "puts U+FFFD where metadata is not UTF-8",
@@ -141,6 +149,10 @@ flaws! {
     MetadataKeyEmptyTaken: "takes an empty key of metadata",
     MetadataBadBase64Taken: "takes metadata that is not Base64",
     MetadataHeaderEmptyRefused: "refuses an empty Upload-Metadata",
+    MetadataOnePair: "keeps the first pair of metadata alone",
+    MetadataEmptyTold: "tells an empty Upload-Metadata where there is none",
+    MetadataBlankTaken: "takes a key of metadata with a blank",
+    MetadataSmuggled: "writes a name from the metadata into a field as it is",
 
     // Expiration: store.rs.
     ExpiredServed: "serves uploads on after Upload-Expires",
@@ -159,12 +171,17 @@ flaws! {
     ChecksumGoodDropped: "acknowledges bytes with a right sum, and drops them",
     ChecksumCutKept: "keeps the bytes of a cut body under a checksum",
     ChecksumLive: "counts the bytes under a checksum before its verdict",
+    ChecksumOthersUnverified: "verifies no algorithm but sha1",
+    ChecksumMismatchRewinds: "forgets the bytes before the ones with a wrong sum, too",
+    ChecksumEmptyIgnored: "does not verify the sum of an empty body",
+    ChecksumWantedOn: "refuses bytes without a sum once there were some with one",
     Sha1Unknown: "does not know sha1",
     AnnouncedUnknown: "does not know the last algorithm that it announces",
     TrailerIgnored: "ignores a checksum in the trailer",
     TrailerMismatchStored: "answers a wrong sum in the trailer with 460, but keeps the bytes",
     TrailerUnknownStored: "answers an unknown algorithm in the trailer with 400, but keeps the bytes",
     TrailerRefused: "refuses bodies that announce a trailer",
+    TrailerMerged: "takes the fields of a trailer for those of the head",
 
     // Termination: core.rs.
     DeleteOnlySays: "acknowledges DELETE, and does nothing",

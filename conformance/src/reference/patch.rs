@@ -36,7 +36,8 @@ pub(super) fn patch(
         return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
     }
     let claimed = claimed(server, fields)?;
-    let declared = declared(server, fields)?;
+    let declared = declared(server, fields)?
+        .filter(|_| body.length() != Some(0) || !server.has(Flaw::DeclaredWantsBytes));
     let sum = match sum(server, fields) {
         Ok(sum) => sum,
         Err(NoSum::Unknown) => {
@@ -84,6 +85,9 @@ fn is_another_written(server: &Server, id: &str) -> bool {
 fn claimed(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
     match fields.one("Upload-Offset")? {
         None if server.has(Flaw::OffsetMissingTaken) => Ok(None),
+        None if server.has(Flaw::TrailerMerged) && fields.lists("Trailer", "Upload-Offset") => {
+            Ok(None)
+        }
         None => Err(Answer::new(400)),
         Some(text) => match digits(text) {
             None if server.has(Flaw::OffsetMalformedTaken) => Ok(Some(careless(text, 10))),

@@ -23,7 +23,6 @@ impl Store {
             names: RandomState::new(),
             created: 0,
             touches: 0,
-            first: None,
         }))
     }
 
@@ -39,8 +38,6 @@ pub(super) struct Uploads {
     names: RandomState,
     created: u64,
     touches: u64,
-    /// The upload that was created first.
-    first: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +57,10 @@ pub(super) struct Upload {
     pub(super) writer: Option<u64>,
     /// The offset when that one began.
     pub(super) committed: u64,
+    /// There was a PATCH with a checksum.
+    pub(super) had_sum: bool,
+    /// There was a HEAD.
+    pub(super) seen: bool,
     /// In seconds since 1970.
     pub(super) expires: u64,
     pub(super) fate: Fate,
@@ -117,15 +118,18 @@ impl Uploads {
         upload.number = self.created;
         let id = format!("{:016x}{}", self.names.hash_one(self.created), self.created);
         self.map.insert(id.clone(), upload);
-        self.first.get_or_insert_with(|| id.clone());
         self.touch(&id);
         self.settle();
         id
     }
 
-    /// The id of the upload that was created first.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.first.as_deref()
+    /// The first upload with the same metadata; an id ends in the number of its creation.
+    pub(super) fn like<'u>(&'u self, id: &'u str) -> &'u str {
+        let metadata = &self.map[id].metadata;
+        let same = self.map.iter().filter(|(_, one)| one.metadata == *metadata);
+        same.map(|(id, _)| id.as_str())
+            .min_by_key(|id| (id.len(), &id[16..]))
+            .unwrap_or(id)
     }
 
     /// The upload, or 404 or 410.
