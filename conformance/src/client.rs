@@ -193,14 +193,17 @@ impl<'s> Client<'s> {
     /// `Upload-Offset` of an upload, by HEAD.
     ///
     /// # Errors
-    /// `Broken`, if there is none.
+    /// `Broken`, if the upload is not there; `Skip`, if only the field is not.
     pub fn offset(&self, upload: &Url) -> Result<u64, Stop> {
         let answer = self.send(&self.head(upload))?;
-        answer.number("Upload-Offset").ok_or_else(|| {
-            Stop::Broken(format!(
-                "HEAD answered by {} without a valid Upload-Offset",
-                answer.status
-            ))
+        let why = format!(
+            "HEAD answered by {} without a valid Upload-Offset",
+            answer.status
+        );
+        // A right answer without it is for the cases about HEAD.
+        answer.number("Upload-Offset").ok_or(match answer.status {
+            200 | 204 => Stop::Skip(why),
+            _ => Stop::Broken(why),
         })
     }
 

@@ -64,6 +64,8 @@ flaws! {
     OptionsMindsVersion: "answers OPTIONS with 412 for its Tus-Resumable",
     OptionsWantsVersion: "answers OPTIONS, preflights too, with 412 where Tus-Resumable is missing",
     OverrideIgnored: "ignores X-HTTP-Method-Override",
+    OverrideOnPostOnly: "heeds X-HTTP-Method-Override on POST only",
+    OverrideKnowsPatchOnly: "knows no method but PATCH in X-HTTP-Method-Override",
     OverrideMindsCase: "knows X-HTTP-Method-Override in capitals only",
     NamesMindCase: "knows field names only as the spec writes them",
     SlashWanted: "creates at the endpoint with its last slash only",
@@ -76,6 +78,9 @@ flaws! {
     HeadMovesExpiry: "prolongs an upload's life at each HEAD, and does not say so",
     GetGivesOther: "gives other bytes at GET than were sent",
     GetGivesPart: "gives all but the last byte at GET",
+
+    HeadWraps: "tells HEAD the offset in 16 bits",
+    HeadCompleteUntold: "leaves Upload-Offset out of HEAD of a complete upload",
 
     // PATCH: patch.rs, append.rs.
     MismatchStored: "stores the bytes of a PATCH that it refuses for its offset",
@@ -97,6 +102,8 @@ flaws! {
     CutCounted: "counts bytes of a cut body that never came",
     TakeoverRefused: "answers 423 while a PATCH hangs",
     SeveralWin: "lets several PATCHes win at one offset",
+    SecondPatchRefused: "takes one PATCH an upload, and answers the next one with 403",
+    BigPatchRefused: "answers PATCHes of over 1 MiB with 413",
     UnknownCreated: "takes a PATCH to an unknown upload for its creation",
 
     // Creation: creation.rs.
