@@ -3,6 +3,10 @@
 mod core;
 mod core_network;
 mod core_requests;
+mod http;
+mod http_answers;
+mod http_connection;
+mod http_framing;
 
 use crate::case::Case;
 
@@ -11,6 +15,10 @@ const GROUPS: &[&[Case]] = &[
     core::CASES,
     core_requests::CASES,
     core_network::CASES,
+    http::CASES,
+    http_framing::CASES,
+    http_connection::CASES,
+    http_answers::CASES,
 ];
 
 /// Every case there is.
