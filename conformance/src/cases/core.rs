@@ -455,10 +455,7 @@ fn disguised(request: Request) -> Request {
 fn overridden(client: &Client<'_>) -> Outcome {
     let upload = client.create(5)?;
     let post = || client.request("POST", &upload);
-    one_of(
-        &client.send(&disguised(post()).body("hello"))?,
-        &[204],
-    )?;
+    one_of(&client.send(&disguised(post()).body("hello"))?, &[204])?;
     client.ensure_offset(&upload, 5)?;
     // What frames the answer to a HEAD in disguise is nobody's clause, so that its body is not waited for.
     for (method, field) in [("HEAD", "Upload-Offset"), ("OPTIONS", "Tus-Version")] {

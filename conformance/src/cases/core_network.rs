@@ -195,7 +195,8 @@ fn race(client: &Client<'_>) -> Outcome {
                 let (barrier, url) = (&barrier, &client.server.url);
                 scope.spawn(move || {
                     let (early, late) = patch.split_at(patch.len() - 1);
-                    let conn = Conn::open(url).and_then(|mut conn| conn.write(early).map(|()| conn));
+                    let conn =
+                        Conn::open(url).and_then(|mut conn| conn.write(early).map(|()| conn));
                     barrier.wait();
                     let answer = conn.and_then(|mut conn| {
                         // It may have been answered, and closed, before that.

@@ -136,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
             client.ensure_bytes(&upload, &bytes)
         },
     )
-    .fault(Fault::Flaw(Flaw::BytesSpoiled)),
+    ,
     should(
         "core.patch.type",
         PATCH,

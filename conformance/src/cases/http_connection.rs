@@ -366,7 +366,10 @@ fn ensure_goes_on(client: &Client<'_>, request: &Request, upload: &Url) -> Outco
     let answer = talk.exchange(request)?;
     if answer.lists("Connection", "close") {
         let mut rest = talk.answer("GET").map(|answer| answer.head_text());
-        return ensure(rest.is_err(), format!("more came: {:?}", rest.as_mut().ok()));
+        return ensure(
+            rest.is_err(),
+            format!("more came: {:?}", rest.as_mut().ok()),
+        );
     }
     // What came behind the answer would be there by now.
     std::thread::sleep(Duration::from_millis(20));
@@ -451,6 +454,7 @@ fn refused_early(client: &Client<'_>) -> Outcome {
     if answer.lists("Connection", "close") {
         return ensure(talk.ends_within(PATIENCE), "it says close, and stays");
     }
-    let ends = !talk.silent_for(Duration::from_millis(500)) && answer.number("Content-Length") == Some(0);
+    let ends =
+        !talk.silent_for(Duration::from_millis(500)) && answer.number("Content-Length") == Some(0);
     ensure(!ends, "the connection ends, and the answer did not say so")
 }

@@ -37,6 +37,7 @@ fn run(server: &Server, stream: &TcpStream) -> Option<()> {
         let request = match request::read(&mut wire) {
             Ok(request) => request,
             Err(Trouble::Bad(_)) if server.has(Flaw::GarbageDropped) => return None,
+            Err(Trouble::Bad(431)) if server.has(Flaw::LargeHeadDropped) => return None,
             Err(Trouble::Bad(status)) => {
                 let answer = core::dress(server, None, Answer::new(status));
                 return send(stream, &answer.render(server, None, true));
@@ -46,10 +47,17 @@ fn run(server: &Server, stream: &TcpStream) -> Option<()> {
         let mut body = Body::new(&mut wire, &request);
         let answer = answer(server, &request, &mut body);
         if answer.status == 0 {
+            if server.has(Flaw::CutKeptOpen) {
+                idle(server);
+            }
+            return None;
+        }
+        if body.continued && server.has(Flaw::ContinueOnly) {
+            idle(server);
             return None;
         }
         let skips = server.has(Flaw::UnreadParsed) && !answer.closes;
-        let ends = is_last(server, &request) || answer.closes || !(skips || body.leaves_order());
+        let ends = request.is_last(server) || answer.closes || !(skips || body.leaves_order());
         let says = ends && !server.has(Flaw::ClosesUnsaid);
         let mut bytes = answer.render(server, Some(&request), says);
         if !ends && !skips {
@@ -81,18 +89,20 @@ fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer
         Answer::new(417)
     } else if server.has(Flaw::ChunkedRefused) && body.length().is_none() {
         Answer::new(411)
+    } else if server.has(Flaw::LengthWanted) && request.method == "POST" && !request.is_framed() {
+        Answer::new(411)
     } else {
         core::answer(server, request, body)
     };
     core::dress(server, Some(request), answer)
 }
 
-/// Whether the connection ends with this request, as far as the client is concerned.
-fn is_last(server: &Server, request: &Request) -> bool {
-    if request.is_http10 {
-        return !server.has(Flaw::ClosesNever10);
+/// Keeps a connection open, and says nothing, for longer than anybody waits.
+fn idle(server: &Server) {
+    let until = Instant::now() + UNREAD;
+    while Instant::now() < until && !server.stopping.load(Ordering::Relaxed) {
+        std::thread::sleep(GLANCE);
     }
-    request.is_last() && !server.has(Flaw::ClosesNever)
 }
 
 fn send(mut stream: &TcpStream, bytes: &[u8]) -> Option<()> {

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::body::Body;
-use super::request::Request;
+use super::request::{Request, digits};
 use super::store::{Fate, Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, metadata, patch};
+use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, download, metadata, patch};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
                           termination,concatenation,concatenation-unfinished";
+
+const METHODS: [&str; 6] = ["OPTIONS", "POST", "HEAD", "GET", "PATCH", "DELETE"];
 
 /// An answer, or the refusal that ended it early.
 pub(super) type Reply = Result<Answer, Answer>;
@@ -35,6 +37,9 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
         Target::Endpoint => &["OPTIONS", "POST"],
         Target::Upload(_) => &["OPTIONS", "HEAD", "GET", "PATCH", "DELETE"],
     };
+    if !METHODS.contains(&method.as_str()) {
+        return Answer::new(501);
+    }
     if !allowed.contains(&method.as_str()) {
         return Answer::new(405).with("Allow", allowed.join(", "));
     }
@@ -45,15 +50,39 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
     let reply = match (target, method.as_str()) {
         (_, "OPTIONS") => Ok(options(server, request)),
         (Target::Endpoint, _) => creation::post(server, request, body),
-        (Target::Upload(id), "HEAD") => head(server, id),
-        (Target::Upload(id), "GET") => get(server, id),
+        (Target::Upload(id), "HEAD") => head(server, request, id),
+        (Target::Upload(id), "GET") => get(server, request, id),
         (Target::Upload(id), "DELETE") => delete(server, id),
+        (Target::Upload(id), _) if spurns(server, body, id) => Err(Answer::new(403)),
         (Target::Upload(id), _) => patch::patch(server, request, body, id),
     };
+    if let Target::Upload(id) = target {
+        merge_trailers(server, body, id);
+    }
     let answer = reply.unwrap_or_else(|refusal| refusal);
     match verdict {
         Ok(()) => answer,
         Err(refusal) => refusal,
+    }
+}
+
+/// Flaws that refuse PATCHes which are right.
+fn spurns(server: &Server, body: &Body<'_, '_>, id: &str) -> bool {
+    let begun = || {
+        let mut uploads = server.store.lock();
+        uploads.find(id).is_ok_and(|upload| upload.offset() > 0)
+    };
+    (server.has(Flaw::BigPatchRefused) && body.length().is_some_and(|length| length > 1 << 20))
+        || (server.has(Flaw::SecondPatchRefused) && begun())
+}
+
+fn merge_trailers(server: &Server, body: &Body<'_, '_>, id: &str) {
+    let mut declared = body.trailers.all("Upload-Length");
+    if server.has(Flaw::TrailersMerged)
+        && let Some(length) = declared.next().and_then(digits)
+        && let Ok(upload) = server.store.lock().find(id)
+    {
+        upload.length = Some(length);
     }
 }
 
@@ -120,7 +149,7 @@ fn options(server: &Server, request: &Request) -> Answer {
     cors::preflight(server, request, answer)
 }
 
-fn head(server: &Server, id: &str) -> Reply {
+fn head(server: &Server, request: &Request, id: &str) -> Reply {
     let patience = Instant::now() + Duration::from_secs(6);
     while server.has(Flaw::HeadWaits)
         && server.store.lock().find(id)?.writer.is_some()
@@ -135,14 +164,17 @@ fn head(server: &Server, id: &str) -> Reply {
     uploads.find(id)?;
     let expires = uploads.expires(id);
     let upload = &uploads.map[id];
-    let mut answer = Answer::new(200);
+    let ranged = server.has(Flaw::RangeAtHead) && request.fields.has("Range");
+    let mut answer = Answer::new(if ranged { 206 } else { 200 });
     if let Some(length) = known_length(server, &uploads, upload) {
         answer.set("Upload-Length", length.to_string());
     }
     if upload.deferred && (upload.length.is_none() || server.has(Flaw::DeferStays)) {
         answer.set("Upload-Defer-Length", "1");
     }
-    if !upload.is_final() || uploads.is_complete(upload) {
+    if server.has(Flaw::HeadCompleteUntold) && uploads.is_complete(upload) {
+        // Nothing is told.
+    } else if !upload.is_final() || uploads.is_complete(upload) {
         answer.set("Upload-Offset", told_offset(server, upload).to_string());
     } else if server.has(Flaw::UnfinishedClaimed) {
         let claimed = known_length(server, &uploads, upload)
@@ -182,6 +214,7 @@ fn told_offset(server: &Server, upload: &Upload) -> u64 {
     match upload.offset() {
         _ if server.has(Flaw::HeadTellsZero) => 0,
         _ if server.has(Flaw::HeadTellsCommitted) && upload.writer.is_some() => upload.committed,
+        offset if server.has(Flaw::HeadWraps) => offset & 0xffff,
         offset if server.has(Flaw::HeadTellsLess) => offset.saturating_sub(1),
         offset => offset,
     }
@@ -198,13 +231,13 @@ fn told_concat(server: &Server, raw: &[u8]) -> Vec<u8> {
     }
 }
 
-fn get(server: &Server, id: &str) -> Reply {
+fn get(server: &Server, request: &Request, id: &str) -> Reply {
     let mut uploads = server.store.lock();
     if server.has(Flaw::DeletedServed)
         && let Some(upload) = uploads.map.get_mut(id)
         && upload.fate == Fate::Deleted
     {
-        return Ok(content(upload.data.clone()));
+        return Ok(download::content(server, request, &upload.data));
     }
     uploads.find(id)?;
     let upload = &uploads.map[id];
@@ -220,13 +253,7 @@ fn get(server: &Server, id: &str) -> Reply {
     if server.has(Flaw::GetGivesPart) {
         data.pop();
     }
-    Ok(content(data))
-}
-
-fn content(data: Vec<u8>) -> Answer {
-    Answer::new(200)
-        .with("Content-Type", "application/octet-stream")
-        .containing(data)
+    Ok(download::content(server, request, &data))
 }
 
 fn delete(server: &Server, id: &str) -> Reply {

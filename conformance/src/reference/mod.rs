@@ -8,6 +8,7 @@
 //! - `store`: the uploads, and when they expire
 //! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `patch`, `append`: PATCH, and how
 //!   bytes come in
+//! - `download`: what GET gives, in part and under conditions
 //! - `creation`, `metadata`, `concat`, `checksum`, `cors`: the extensions, and what browsers need
 
 mod answer;
@@ -20,6 +21,7 @@ mod core;
 mod cors;
 mod creation;
 mod date;
+mod download;
 pub mod fault;
 mod metadata;
 mod patch;

@@ -24,7 +24,7 @@ pub(super) fn patch(
         return Err(refuse(server, body, id, 403, Flaw::FinalPatchStored));
     }
     let fields = &request.fields;
-    if fields.one("Content-Type")? != Some(TYPE) && !server.has(Flaw::TypeIgnored) {
+    if !is_bytes(server, fields.one("Content-Type")?) && !server.has(Flaw::TypeIgnored) {
         return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
     }
     let claimed = claimed(server, fields)?;
@@ -58,6 +58,14 @@ pub(super) fn patch(
         answer.set("Upload-Expires", expires);
     }
     Ok(answer)
+}
+
+/// Whether a content type is that of bytes for an upload, in capitals or not (RFC 9110, 8.3.1).
+fn is_bytes(server: &Server, found: Option<&[u8]>) -> bool {
+    found.is_some_and(|found| match server.has(Flaw::TypeMindsCase) {
+        true => found == TYPE,
+        false => found.eq_ignore_ascii_case(TYPE),
+    })
 }
 
 /// `Upload-Offset`.
