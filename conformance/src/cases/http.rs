@@ -1,7 +1,7 @@
 //! HTTP as an upload server needs it: the head of a request.
 
-use super::core::{one_of, options};
-use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
+use super::core::{one_of, options, succeeded};
+use crate::case::{Case, Need, Outcome, Stop, ensure, may, must, should};
 use crate::client::Client;
 use crate::reference::{Fault, Flaw};
 use crate::target::Url;
@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let upload = client.create(5)?;
             let head = [b"\r\n", &client.head(&upload).to_bytes()[..]].concat();
-            ensure_answer(client, &head, "HEAD", &[200, 204])
+            ensure_carried_out(client, &head)
         },
     )
     .fault(Fault::Flaw(Flaw::LeadingLineRefused)),
@@ -89,7 +89,7 @@ pub(super) const CASES: &[Case] = &[
             let answer = client.send(&client.head(&longer(client, 80_000)))?;
             // Any other status is that of a server which did parse it.
             ensure(
-                !matches!(answer.status, 400 | 431) && answer.status < 500,
+                !matches!(answer.status, 400 | 431),
                 format!("80 kB answered by {} instead of 414", answer.status),
             )
         },
@@ -101,7 +101,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let answer = client.send(&client.head(&longer(client, 7_900)))?;
             ensure(
-                !matches!(answer.status, 400 | 414 | 431) && answer.status < 500,
+                !matches!(answer.status, 400 | 414 | 431),
                 format!("answered by {}", answer.status),
             )
         },
@@ -126,12 +126,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let upload = client.create(5)?;
             let line = format!("HEAD {} HTTP/1.2", upload.path);
-            ensure_answer(
-                client,
-                &client.head(&upload).line(&line).to_bytes(),
-                "HEAD",
-                &[200, 204],
-            )
+            ensure_carried_out(client, &client.head(&upload).line(&line).to_bytes())
         },
     ),
     must(
@@ -178,7 +173,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let upload = client.create(5)?;
             let head = client.head(&upload).line(&format!("HEAD {upload} HTTP/1.1"));
-            ensure_answer(client, &head.to_bytes(), "HEAD", &[200, 204])
+            ensure_carried_out(client, &head.to_bytes())
         },
     ),
     must(
@@ -197,10 +192,10 @@ pub(super) const CASES: &[Case] = &[
             )
         },
     ),
-    should(
+    may(
         "http.target.asterisk",
         "RFC 9110, 9.3.7",
-        "An OPTIONS request with an asterisk (\"*\") as the request target",
+        "applies to the server in general rather than to a specific resource",
         |client| {
             let ask = options(client).line("OPTIONS * HTTP/1.1");
             let answer = client.send(&ask)?;
@@ -231,7 +226,7 @@ pub(super) const CASES: &[Case] = &[
             let upload = client.create(5)?;
             let patch = client.patch(&upload, 0).set("Upload-Offset", "  0 ");
             let patch = patch.set("Content-Type", "\tapplication/offset+octet-stream \t");
-            one_of(&client.send(&patch.body("hello"))?, &[204])
+            succeeded(&client.send(&patch.body("hello"))?)
         },
     ),
     must(
@@ -291,7 +286,7 @@ pub(super) const CASES: &[Case] = &[
                 let patch = patch.field(&name("Tus-Resumable"), "1.0.0");
                 let patch = patch.field(&name("Upload-Offset"), offset);
                 let patch = patch.field(&name("Content-Type"), crate::client::OFFSET_STREAM);
-                one_of(&client.send(&patch.body("hello"))?, &[204])?;
+                succeeded(&client.send(&patch.body("hello"))?)?;
             }
             Ok(())
         },
@@ -304,7 +299,7 @@ pub(super) const CASES: &[Case] = &[
             let upload = client.create(5)?;
             let patch = client.patch(&upload, 0).field("Upload-Colour", "blue");
             let patch = patch.field("X-Nobody-Knows", "\"a;b,c\"").field("Tus-Extra", 1);
-            one_of(&client.send(&patch.body("hello"))?, &[204])
+            succeeded(&client.send(&patch.body("hello"))?)
         },
     ),
     must(
@@ -372,6 +367,13 @@ pub(super) fn ensure_answer(
             "the connection ended without an answer instead of {expected:?}"
         ))),
     }
+}
+
+/// That this HEAD is answered as any other.
+fn ensure_carried_out(client: &Client<'_>, bytes: &[u8]) -> Outcome {
+    let mut talk = client.open()?;
+    talk.write(bytes)?;
+    succeeded(&talk.answer("HEAD")?)
 }
 
 /// That a malformed POST makes nothing: an error, or the end of the connection.

@@ -1,6 +1,6 @@
 //! HTTP as an upload server needs it: what answers say.
 
-use super::core::{one_of, unknown};
+use super::core::{one_of, succeeded, unknown};
 use crate::case::{Case, Need, Stop, ensure, must, should};
 use crate::client::{Client, OFFSET_STREAM};
 use crate::reference::{Fault, Flaw};
@@ -93,7 +93,7 @@ pub(super) const CASES: &[Case] = &[
             let upload = client.create(5)?;
             let name = OFFSET_STREAM.to_ascii_uppercase();
             let patch = client.patch(&upload, 0).set("Content-Type", name);
-            one_of(&client.send(&patch.body("hello"))?, &[204])
+            succeeded(&client.send(&patch.body("hello"))?)
         },
     ),
     should(
@@ -102,7 +102,7 @@ pub(super) const CASES: &[Case] = &[
         "in the absence of Transfer-Encoding, an origin server SHOULD send a Content-Length header field when the content size is known prior to sending the complete header section",
         |client| {
             let upload = client.create(5)?;
-            for request in [client.post(5), client.patch(&upload, 3).body("he")] {
+            for request in [client.post(5), client.request("GET", &unknown(&upload))] {
                 let answer = client.send(&request)?;
                 let why = format!("{} {} without", request.method(), answer.status);
                 let framed = answer.has("Content-Length") || answer.has("Transfer-Encoding");
@@ -111,7 +111,7 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     )
-    .fault(Fault::Without("PATCH", 409, "Content-Length")),
+    .fault(Fault::Without("GET", 404, "Content-Length")),
     must(
         "http.range.content-range",
         SINGLE_PART,
@@ -178,7 +178,7 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let upload = client.create_complete(HELLO)?;
             let answer = client.send(&client.head(&upload).field("Range", "bytes=2-5"))?;
-            one_of(&answer, &[200, 204])
+            ensure(answer.status != 206, "HEAD answered by 206")
         },
     ),
     should(

@@ -36,7 +36,6 @@ fn run(server: &Server, stream: &TcpStream) -> Option<()> {
     loop {
         let request = match request::read(&mut wire) {
             Ok(request) => request,
-            Err(Trouble::Bad(_)) if server.has(Flaw::GarbageDropped) => return None,
             Err(Trouble::Bad(431)) if server.has(Flaw::LargeHeadDropped) => return None,
             Err(Trouble::Bad(status)) => {
                 let answer = core::dress(server, None, Answer::new(status));
@@ -99,7 +98,7 @@ fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer
 
 /// Keeps a connection open, and says nothing, for longer than anybody waits.
 fn idle(server: &Server) {
-    let until = Instant::now() + UNREAD;
+    let until = Instant::now() + 2 * UNREAD;
     while Instant::now() < until && !server.stopping.load(Ordering::Relaxed) {
         std::thread::sleep(GLANCE);
     }

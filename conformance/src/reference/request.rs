@@ -327,6 +327,7 @@ pub(super) fn read(wire: &mut Wire<'_>) -> Result<Request, Trouble> {
         };
         match request_line(&line) {
             Err(_) if wire.has(Flaw::GarbageServed) => {}
+            Err(_) if wire.has(Flaw::GarbageDropped) => return Err(Trouble::Gone),
             other => break other?,
         }
     };
