@@ -391,10 +391,9 @@ pub(super) fn options(client: &Client<'_>) -> Request {
 pub(super) fn unknown(upload: &Url) -> Url {
     let (base, id) = upload.path.rsplit_once('/').unwrap_or(("", &upload.path));
     let turn = |byte: u8| match byte {
-        b'0'..b'9' | b'a'..b'f' | b'g'..b'z' | b'A'..b'F' | b'G'..b'Z' => byte + 1,
         b'9' => b'0',
-        b'f' | b'z' => byte - 5,
-        b'F' | b'Z' => byte - 5,
+        b'f' | b'z' | b'F' | b'Z' => byte - 5,
+        letter if letter.is_ascii_alphanumeric() => letter + 1,
         other => other,
     };
     let id: String = id.bytes().map(|byte| char::from(turn(byte))).collect();

@@ -183,7 +183,7 @@ fn finish(client: &Client<'_>, upload: &Url, bytes: &[u8], patience: Duration) -
     })
 }
 
-/// Several PATCHes at offset 0, each with bytes of its own. All are begun before any is ended.
+/// Several `PATCH` at offset 0, each with bytes of its own. All are begun before any is ended.
 fn race(client: &Client<'_>) -> Outcome {
     const RACERS: u8 = 6;
     const LEN: usize = 20_000;
@@ -192,7 +192,7 @@ fn race(client: &Client<'_>) -> Outcome {
         let barrier = Barrier::new(RACERS.into());
         let statuses = thread::scope(|scope| {
             let run = |letter: u8| {
-                let patch = client.patch(&upload, 0).body([letter; LEN]).to_bytes();
+                let patch = client.patch(&upload, 0).body(vec![letter; LEN]).to_bytes();
                 let (barrier, url) = (&barrier, &client.server.url);
                 scope.spawn(move || {
                     let (early, late) = patch.split_at(patch.len() - 1);
@@ -220,7 +220,7 @@ fn race(client: &Client<'_>) -> Outcome {
         ensure(winners.len() <= 1, why)?;
         if let [winner] = winners[..] {
             client.ensure_offset(&upload, LEN as u64)?;
-            client.ensure_bytes(&upload, &[winner; LEN])?;
+            client.ensure_bytes(&upload, &vec![winner; LEN])?;
         }
     }
     Ok(())

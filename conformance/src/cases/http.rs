@@ -278,9 +278,12 @@ pub(super) const CASES: &[Case] = &[
         |client| {
             let upload = client.create(10)?;
             for (offset, lower) in [(0, true), (5, false)] {
-                let name = |name: &str| match lower {
-                    true => name.to_ascii_lowercase(),
-                    false => name.to_ascii_uppercase(),
+                let name = |name: &str| {
+                    if lower {
+                        name.to_ascii_lowercase()
+                    } else {
+                        name.to_ascii_uppercase()
+                    }
                 };
                 let patch = client.request("PATCH", &upload).without("Tus-Resumable");
                 let patch = patch.field(&name("Tus-Resumable"), "1.0.0");

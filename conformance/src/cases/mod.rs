@@ -6,6 +6,7 @@ mod core_requests;
 mod http;
 mod http_answers;
 mod http_connection;
+mod http_download;
 mod http_framing;
 
 use crate::case::Case;
@@ -19,6 +20,7 @@ const GROUPS: &[&[Case]] = &[
     http_framing::CASES,
     http_connection::CASES,
     http_answers::CASES,
+    http_download::CASES,
 ];
 
 /// Every case there is.

@@ -86,14 +86,18 @@ fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer
     let answer = if expects && !request.is_http10 && !request.fields.lists("Expect", "100-continue")
     {
         Answer::new(417)
-    } else if server.has(Flaw::ChunkedRefused) && body.length().is_none() {
-        Answer::new(411)
-    } else if server.has(Flaw::LengthWanted) && request.method == "POST" && !request.is_framed() {
+    } else if wants_length(server, request, body) {
         Answer::new(411)
     } else {
         core::answer(server, request, body)
     };
     core::dress(server, Some(request), answer)
+}
+
+fn wants_length(server: &Server, request: &Request, body: &Body<'_, '_>) -> bool {
+    let is_bare = request.method == "POST" && !request.is_framed();
+    (server.has(Flaw::ChunkedRefused) && body.length().is_none())
+        || (server.has(Flaw::LengthWanted) && is_bare)
 }
 
 /// Keeps a connection open, and says nothing, for longer than anybody waits.

@@ -66,7 +66,7 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
     }
 }
 
-/// Flaws that refuse PATCHes which are right.
+/// Flaws that refuse a `PATCH` which is right.
 fn spurns(server: &Server, body: &Body<'_, '_>, id: &str) -> bool {
     let begun = || {
         let mut uploads = server.store.lock();

@@ -27,6 +27,13 @@ pub(super) fn content(server: &Server, request: &Request, data: &[u8]) -> Answer
     if !server.has(Flaw::IfNoneMatchIgnored) && none_match == Some(true) {
         return Answer::new(304).with("ETag", tag);
     }
+    if server.has(Flaw::IfModifiedSinceFirst) && request.fields.has("If-Modified-Since") {
+        return Answer::new(304).with("ETag", tag);
+    }
+    let alone = request.fields.has("If-Range") && !request.fields.has("Range");
+    if server.has(Flaw::IfRangeAlone) && alone {
+        return Answer::new(412);
+    }
     let holds = server.has(Flaw::IfRangeIgnored) || names(request, "If-Range", &tag) != Some(false);
     let range = match request.fields.all("Range").next() {
         Some(range) if holds => self::range(server, range, data.len()),
@@ -76,7 +83,15 @@ fn range(server: &Server, value: &[u8], len: usize) -> Range {
         return Range::Ignored;
     };
     let number = |text: &str| digits(text.as_bytes()).and_then(|n| usize::try_from(n).ok());
-    match (number(first), number(last)) {
+    let (from, to) = (number(first), number(last));
+    let reaches_past = from.map_or(to > Some(len), |_| to >= Some(len));
+    if server.has(Flaw::RangePastEndRefused) && to.is_some() && reaches_past {
+        return Range::Unsatisfiable;
+    }
+    match (from, to) {
+        (Some(from), Some(to)) if server.has(Flaw::RangeReversedTaken) && to < from => {
+            Range::Bytes(to, len.min(from + 1))
+        }
         (None, Some(0)) if first.is_empty() => Range::Unsatisfiable,
         (None, Some(count)) if first.is_empty() && len > 0 => {
             Range::Bytes(len.saturating_sub(count), len)

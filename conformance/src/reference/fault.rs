@@ -85,6 +85,10 @@ flaws! {
     // Downloads: download.rs, core.rs.
     RangeShort: "gives one byte less than the range",
     RangeUnitIgnored: "takes any range unit for bytes",
+    RangePastEndRefused: "answers ranges that reach past the end with 416",
+    RangeReversedTaken: "gives the bytes between the ends of a range that goes backwards",
+    IfRangeAlone: "answers If-Range without Range with 412",
+    IfModifiedSinceFirst: "answers any If-Modified-Since with 304",
     RangeAtHead: "answers HEAD with 206 where there is a Range",
     IfRangeIgnored: "ignores If-Range",
     IfMatchIgnored: "ignores If-Match",

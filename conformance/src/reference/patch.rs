@@ -62,10 +62,8 @@ pub(super) fn patch(
 
 /// Whether a content type is that of bytes for an upload, in capitals or not (RFC 9110, 8.3.1).
 fn is_bytes(server: &Server, found: Option<&[u8]>) -> bool {
-    found.is_some_and(|found| match server.has(Flaw::TypeMindsCase) {
-        true => found == TYPE,
-        false => found.eq_ignore_ascii_case(TYPE),
-    })
+    let minds = server.has(Flaw::TypeMindsCase);
+    found.is_some_and(|found| found == TYPE || (!minds && found.eq_ignore_ascii_case(TYPE)))
 }
 
 /// `Upload-Offset`.
