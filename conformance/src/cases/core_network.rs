@@ -186,7 +186,7 @@ fn finish(client: &Client<'_>, upload: &Url, bytes: &[u8], patience: Duration) -
 /// Several `PATCH` at offset 0, each with bytes of its own. All are begun before any is ended.
 fn race(client: &Client<'_>) -> Outcome {
     const RACERS: u8 = 6;
-    const LEN: usize = 20_000;
+    const LEN: usize = 200_000;
     // How long a server takes to read the heads cannot be seen from here: the later rounds leave it more.
     for pause in [50, 150, 450].map(Duration::from_millis) {
         let upload = client.create(LEN as u64)?;
