@@ -142,28 +142,6 @@ pub(super) const CASES: &[Case] = &[
     )
     .fault(Fault::Flaw(Flaw::UnknownFieldsRefused)),
     must(
-        "fields.blanks",
-        "RFC 9110, 5.5",
-        "a field parsing implementation MUST exclude such whitespace prior to evaluating the field value",
-        Fault::Flaw(Flaw::BlanksCount),
-        |client| {
-            let request = client.bare_post().raw_field("Upload-Length", b" \t 5 \t ");
-            let answer = client.send(&request)?;
-            ensure(
-                answer.status == 201,
-                format!("a length between blanks answered by {}", answer.status),
-            )?;
-            let upload = client.location(&answer).map_err(Stop::Broken)?;
-            let request = client.patch(&upload, 0).without("Upload-Offset");
-            let request = request.raw_field("Upload-Offset", b"\t0\t");
-            let answer = client.send(&request.body("hello"))?;
-            ensure(
-                answer.status == 204,
-                format!("an offset between tabs answered by {}", answer.status),
-            )
-        },
-    ),
-    must(
         "fields.large",
         "RFC 9110, 5.4",
         "A server that receives a request header field line, field value, or set of fields larger than it wishes to process \

@@ -3,11 +3,18 @@
 mod checksum;
 mod concat;
 mod core;
+mod core_network;
+mod core_requests;
 mod cors;
 mod creation;
 mod defer;
 mod expiration;
 mod fields;
+mod http;
+mod http_answers;
+mod http_connection;
+mod http_download;
+mod http_framing;
 mod joining;
 mod means;
 mod metadata;
@@ -24,6 +31,8 @@ use crate::case::Case;
 /// The groups, in the order in which they are reported.
 const GROUPS: &[&[Case]] = &[
     core::CASES,
+    core_requests::CASES,
+    core_network::CASES,
     creation::CASES,
     metadata::CASES,
     upload::CASES,
@@ -39,6 +48,11 @@ const GROUPS: &[&[Case]] = &[
     shared::CASES,
     robust::CASES,
     fields::CASES,
+    http::CASES,
+    http_framing::CASES,
+    http_connection::CASES,
+    http_answers::CASES,
+    http_download::CASES,
 ];
 
 /// Every case there is.

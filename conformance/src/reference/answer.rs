@@ -103,6 +103,9 @@ impl Answer {
         if closes {
             self.set("Connection", "close");
         }
+        if server.has(Flaw::CodingFor10) && request.is_some_and(|request| request.is_http10) {
+            self.set("Transfer-Encoding", "chunked");
+        }
         match server.fault {
             Some(Fault::Without(method, status, name)) if concerns(method, status) => {
                 self.remove(name);
@@ -126,6 +129,8 @@ impl Answer {
                 self.body = b"here\n".to_vec();
                 self.set("Content-Length", "5");
             }
+        } else if self.status == 304 {
+            self.body.clear();
         } else if self.status == 204 {
             self.body.clear();
             if server.has(Flaw::BodyWith204) {
@@ -160,6 +165,8 @@ const fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         204 => "No Content",
+        206 => "Partial Content",
+        304 => "Not Modified",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",
@@ -169,7 +176,9 @@ const fn reason(status: u16) -> &'static str {
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",
+        414 => "URI Too Long",
         415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         423 => "Locked",
         431 => "Request Header Fields Too Large",

@@ -161,7 +161,12 @@ impl<'a> Append<'a> {
         let known = self.declared.or(upload.length);
         let length = known.filter(|_| !upload.is_final()).unwrap_or(MAX_SIZE);
         let waiting = self.staged.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        length.saturating_sub(upload.offset() + waiting)
+        // Of several that win, each has the room that it found.
+        let mut offset = upload.offset();
+        if self.server.has(Flaw::SeveralWin) {
+            offset = self.start.min(offset);
+        }
+        length.saturating_sub(offset + waiting)
     }
 
     /// Takes the body in, and tells the new offset.

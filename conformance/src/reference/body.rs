@@ -25,7 +25,7 @@ impl Framing {
                 return Ok(Self::Length(length));
             }
             Some(_) if !server.has(Flaw::LengthAndCodingTaken) => return Err(400),
-            _ if is_http10 => return Err(400),
+            _ if is_http10 && !server.has(Flaw::CodingIn10Kept) => return Err(400),
             _ => {}
         }
         let mut codings = fields
@@ -63,6 +63,7 @@ fn content_length(fields: &Fields, server: &Server) -> Result<Option<u64>, u16> 
                 Some(other) if other != length && !server.has(Flaw::LengthsDifferTaken) => {
                     return Err(400);
                 }
+                Some(other) if server.has(Flaw::LengthsAdded) => found = Some(other + length),
                 Some(_) => {}
                 None => found = Some(length),
             }
@@ -93,6 +94,8 @@ pub(super) struct Body<'w, 'a> {
     rest: Rest,
     /// The client waits for `100 Continue`.
     awaited: bool,
+    /// It was sent.
+    pub(super) continued: bool,
     pub(super) trailers: Fields,
 }
 
@@ -103,13 +106,19 @@ impl<'w, 'a> Body<'w, 'a> {
             Framing::Length(length) => Rest::Bytes(length),
             Framing::Chunked => Rest::Size,
         };
-        let asks = request.fields.lists("Expect", "100-continue");
+        let asks = if wire.has(Flaw::ExpectMindsCase) {
+            let mut all = request.fields.all("Expect");
+            all.any(|value| value == b"100-continue")
+        } else {
+            request.fields.lists("Expect", "100-continue")
+        };
         let heard = !request.is_http10 || wire.has(Flaw::Continue10);
         let mut body = Self {
             framing: request.framing,
             awaited: rest != Rest::Nothing && asks && heard,
             rest,
             wire,
+            continued: false,
             trailers: Fields::default(),
         };
         if body.wire.has(Flaw::ContinueAlways) {
@@ -166,7 +175,13 @@ impl<'w, 'a> Body<'w, 'a> {
                 }
                 Rest::ChunkEnd => self.end_chunk(wanted)?,
                 Rest::Size => {
-                    let line = self.wire.line(wanted)?;
+                    let line = match self.wire.line(wanted) {
+                        Err(Trouble::Gone) if self.wire.has(Flaw::ChunkedCutTaken) => {
+                            self.rest = Rest::Nothing;
+                            return Ok(None);
+                        }
+                        other => other?,
+                    };
                     let size = self.chunk_size(&line)?;
                     self.rest = Rest::Chunk(size);
                     if size == 0 {
@@ -209,7 +224,11 @@ impl<'w, 'a> Body<'w, 'a> {
         let end = line.iter().position(|byte| !byte.is_ascii_hexdigit());
         let (size, rest) = line.split_at(end.unwrap_or(line.len()));
         let size = std::str::from_utf8(size).unwrap_or_default();
-        let good = u64::from_str_radix(size, 16).ok();
+        let mut good = u64::from_str_radix(size, 16).ok();
+        if self.wire.has(Flaw::ChunkSizeWraps) {
+            let last = &size[size.len().saturating_sub(8)..];
+            good = u64::from_str_radix(last, 16).ok();
+        }
         let extended = rest.trim_ascii_start().first() == Some(&b';');
         if extended && self.wire.has(Flaw::ChunkExtensionRefused) {
             return Err(Trouble::Bad(400));
@@ -226,6 +245,10 @@ impl<'w, 'a> Body<'w, 'a> {
             return Ok(());
         }
         self.awaited = false;
+        self.continued = true;
+        if self.wire.has(Flaw::ContinueBodyMissed) {
+            self.wire.forget();
+        }
         let mut stream = self.wire.stream;
         stream
             .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -36,7 +36,7 @@ fn run(server: &Server, stream: &TcpStream) -> Option<()> {
     loop {
         let request = match request::read(&mut wire) {
             Ok(request) => request,
-            Err(Trouble::Bad(_)) if server.has(Flaw::GarbageDropped) => return None,
+            Err(Trouble::Bad(431)) if server.has(Flaw::LargeHeadDropped) => return None,
             Err(Trouble::Bad(status)) => {
                 let answer = core::dress(server, None, Answer::new(status));
                 return send(stream, &answer.render(server, None, true));
@@ -46,10 +46,17 @@ fn run(server: &Server, stream: &TcpStream) -> Option<()> {
         let mut body = Body::new(&mut wire, &request);
         let answer = answer(server, &request, &mut body);
         if answer.status == 0 {
+            if server.has(Flaw::CutKeptOpen) {
+                idle(server);
+            }
+            return None;
+        }
+        if body.continued && server.has(Flaw::ContinueOnly) {
+            idle(server);
             return None;
         }
         let skips = server.has(Flaw::UnreadParsed) && !answer.closes;
-        let ends = is_last(server, &request) || answer.closes || !(skips || body.leaves_order());
+        let ends = request.is_last(server) || answer.closes || !(skips || body.leaves_order());
         let says = ends && !server.has(Flaw::ClosesUnsaid);
         let mut bytes = answer.render(server, Some(&request), says);
         if !ends && !skips {
@@ -79,7 +86,7 @@ fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer
     let answer = if expects && !request.is_http10 && !request.fields.lists("Expect", "100-continue")
     {
         Answer::new(417)
-    } else if server.has(Flaw::ChunkedRefused) && body.length().is_none() {
+    } else if wants_length(server, request, body) {
         Answer::new(411)
     } else {
         core::answer(server, request, body)
@@ -87,12 +94,18 @@ fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer
     core::dress(server, Some(request), answer)
 }
 
-/// Whether the connection ends with this request, as far as the client is concerned.
-fn is_last(server: &Server, request: &Request) -> bool {
-    if request.is_http10 {
-        return !server.has(Flaw::ClosesNever10);
+fn wants_length(server: &Server, request: &Request, body: &Body<'_, '_>) -> bool {
+    let is_bare = request.method == "POST" && !request.is_framed();
+    (server.has(Flaw::ChunkedRefused) && body.length().is_none())
+        || (server.has(Flaw::LengthWanted) && is_bare)
+}
+
+/// Keeps a connection open, and says nothing, for longer than anybody waits.
+fn idle(server: &Server) {
+    let until = Instant::now() + 2 * UNREAD;
+    while Instant::now() < until && !server.stopping.load(Ordering::Relaxed) {
+        std::thread::sleep(GLANCE);
     }
-    request.is_last() && !server.has(Flaw::ClosesNever)
 }
 
 fn send(mut stream: &TcpStream, bytes: &[u8]) -> Option<()> {

@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::body::Body;
-use super::request::Request;
+use super::request::{Request, digits};
 use super::store::{Fate, Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, hostile, metadata, patch};
+use super::{
+    BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, download, hostile, metadata, patch,
+};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
                           termination,concatenation,concatenation-unfinished";
+
+const METHODS: [&str; 6] = ["OPTIONS", "POST", "HEAD", "GET", "PATCH", "DELETE"];
 
 /// An answer, or the refusal that ended it early.
 pub(super) type Reply = Result<Answer, Answer>;
@@ -38,6 +42,9 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
         Target::Endpoint => &["OPTIONS", "POST"],
         Target::Upload(_) => &["OPTIONS", "HEAD", "GET", "PATCH", "DELETE"],
     };
+    if !METHODS.contains(&method.as_str()) {
+        return Answer::new(501);
+    }
     if !allowed.contains(&method.as_str()) {
         return Answer::new(405).with("Allow", allowed.join(", "));
     }
@@ -48,15 +55,39 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
     let reply = match (target, method.as_str()) {
         (_, "OPTIONS") => Ok(options(server, request)),
         (Target::Endpoint, _) => creation::post(server, request, body),
-        (Target::Upload(id), "HEAD") => head(server, id),
-        (Target::Upload(id), "GET") => get(server, id),
+        (Target::Upload(id), "HEAD") => head(server, request, id),
+        (Target::Upload(id), "GET") => get(server, request, id),
         (Target::Upload(id), "DELETE") => delete(server, id),
+        (Target::Upload(id), _) if spurns(server, body, id) => Err(Answer::new(403)),
         (Target::Upload(id), _) => patch::patch(server, request, body, id),
     };
+    if let Target::Upload(id) = target {
+        merge_trailers(server, body, id);
+    }
     let answer = reply.unwrap_or_else(|refusal| refusal);
     match verdict {
         Ok(()) => answer,
         Err(refusal) => refusal,
+    }
+}
+
+/// Flaws that refuse a `PATCH` which is right.
+fn spurns(server: &Server, body: &Body<'_, '_>, id: &str) -> bool {
+    let begun = || {
+        let mut uploads = server.store.lock();
+        uploads.find(id).is_ok_and(|upload| upload.offset() > 0)
+    };
+    (server.has(Flaw::BigPatchRefused) && body.length().is_some_and(|length| length > 1 << 20))
+        || (server.has(Flaw::SecondPatchRefused) && begun())
+}
+
+fn merge_trailers(server: &Server, body: &Body<'_, '_>, id: &str) {
+    let mut declared = body.trailers.all("Upload-Length");
+    if server.has(Flaw::TrailersMerged)
+        && let Some(length) = declared.next().and_then(digits)
+        && let Ok(upload) = server.store.lock().find(id)
+    {
+        upload.length = Some(length);
     }
 }
 
@@ -123,7 +154,7 @@ fn options(server: &Server, request: &Request) -> Answer {
     cors::preflight(server, request, answer)
 }
 
-fn head(server: &Server, id: &str) -> Reply {
+fn head(server: &Server, request: &Request, id: &str) -> Reply {
     let patience = Instant::now() + Duration::from_secs(6);
     while server.has(Flaw::HeadWaits)
         && server.store.lock().find(id)?.writer.is_some()
@@ -138,7 +169,8 @@ fn head(server: &Server, id: &str) -> Reply {
     uploads.find(id)?.seen = true;
     let expires = uploads.expires(id);
     let upload = &uploads.map[id];
-    let mut answer = Answer::new(200);
+    let ranged = server.has(Flaw::RangeAtHead) && request.fields.has("Range");
+    let mut answer = Answer::new(if ranged { 206 } else { 200 });
     if let Some(length) = known_length(server, &uploads, upload) {
         answer.set("Upload-Length", length.to_string());
     }
@@ -149,7 +181,7 @@ fn head(server: &Server, id: &str) -> Reply {
         Kind::Plain => false,
         Kind::Partial => server.has(Flaw::PartialOffsetUntold),
         Kind::Final { .. } => server.has(Flaw::FinalOffsetUntold),
-    };
+    } || (server.has(Flaw::HeadCompleteUntold) && uploads.is_complete(upload));
     if (!upload.is_final() || uploads.is_complete(upload)) && !untold {
         answer.set("Upload-Offset", told_offset(server, upload).to_string());
     } else if server.has(Flaw::UnfinishedClaimed) {
@@ -206,6 +238,7 @@ fn told_offset(server: &Server, upload: &Upload) -> u64 {
         _ if server.has(Flaw::HeadTellsZero) => 0,
         _ if server.has(Flaw::FinalOffsetZero) && upload.is_final() => 0,
         _ if server.has(Flaw::HeadTellsCommitted) && upload.writer.is_some() => upload.committed,
+        offset if server.has(Flaw::HeadWraps) => offset & 0xffff,
         offset if server.has(Flaw::HeadTellsLess) => offset.saturating_sub(1),
         offset => offset,
     }
@@ -222,13 +255,13 @@ fn told_concat(server: &Server, raw: &[u8]) -> Vec<u8> {
     }
 }
 
-fn get(server: &Server, id: &str) -> Reply {
+fn get(server: &Server, request: &Request, id: &str) -> Reply {
     let mut uploads = server.store.lock();
     if server.has(Flaw::DeletedServed)
         && let Some(upload) = uploads.map.get_mut(id)
         && upload.fate == Fate::Deleted
     {
-        return Ok(content(upload.data.clone()));
+        return Ok(download::content(server, request, &upload.data));
     }
     uploads.find(id)?;
     let upload = &uploads.map[id];
@@ -244,7 +277,7 @@ fn get(server: &Server, id: &str) -> Reply {
     if server.has(Flaw::GetGivesPart) {
         data.pop();
     }
-    let mut answer = content(data);
+    let mut answer = download::content(server, request, &data);
     if server.has(Flaw::FilenameAsItIs)
         && let Some(name) = upload.metadata.as_deref().and_then(metadata::filename)
     {
@@ -252,12 +285,6 @@ fn get(server: &Server, id: &str) -> Reply {
         answer.set("Content-Disposition", value);
     }
     Ok(answer)
-}
-
-fn content(data: Vec<u8>) -> Answer {
-    Answer::new(200)
-        .with("Content-Type", "application/octet-stream")
-        .containing(data)
 }
 
 fn delete(server: &Server, id: &str) -> Reply {

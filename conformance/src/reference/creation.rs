@@ -26,7 +26,8 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
     };
     let metadata = metadata::received(server, fields)?;
     let brings = body.length() != Some(0);
-    let is_right = fields.one("Content-Type")? == Some(TYPE);
+    let found = fields.one("Content-Type")?;
+    let is_right = found.is_some_and(|found| found.eq_ignore_ascii_case(TYPE));
     if brings && !is_right && !server.has(Flaw::BodyTypeIgnored) {
         return Err(Answer::new(415));
     }

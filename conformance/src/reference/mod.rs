@@ -9,6 +9,7 @@
 //! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `patch`, `append`: PATCH, and how
 //!   bytes come in
 //! - `hostile`: what falls for hostile requests, all of it flaws
+//! - `download`: what GET gives, in part and under conditions
 //! - `creation`, `metadata`, `concat`, `checksum`, `cors`: the extensions, and what browsers need
 
 mod answer;
@@ -21,6 +22,7 @@ mod core;
 mod cors;
 mod creation;
 mod date;
+mod download;
 pub mod fault;
 mod hostile;
 mod metadata;

@@ -32,7 +32,7 @@ pub(super) fn patch(
         return Err(refuse(server, body, id, 403, Flaw::FinalPatchStored));
     }
     let fields = &request.fields;
-    if fields.one("Content-Type")? != Some(TYPE) && !server.has(Flaw::TypeIgnored) {
+    if !is_bytes(server, fields.one("Content-Type")?) && !server.has(Flaw::TypeIgnored) {
         return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
     }
     let claimed = claimed(server, fields)?;
@@ -79,6 +79,12 @@ fn is_another_written(server: &Server, id: &str) -> bool {
     uploads.map.iter().any(|(other, upload)| {
         other != id && upload.kind == Kind::Partial && upload.writer.is_some()
     })
+}
+
+/// Whether a content type is that of bytes for an upload, in capitals or not (RFC 9110, 8.3.1).
+fn is_bytes(server: &Server, found: Option<&[u8]>) -> bool {
+    let minds = server.has(Flaw::TypeMindsCase);
+    found.is_some_and(|found| found == TYPE || (!minds && found.eq_ignore_ascii_case(TYPE)))
 }
 
 /// `Upload-Offset`.

@@ -96,6 +96,9 @@ impl<'a> Wire<'a> {
                 } else if !self.has(Flaw::BareLineFeedTaken) {
                     return Err(BAD);
                 }
+                if self.has(Flaw::BareReturnDropped) {
+                    line.retain(|byte| *byte != b'\r');
+                }
                 return if line.contains(&b'\r') {
                     Err(BAD)
                 } else {
@@ -172,7 +175,10 @@ impl Fields {
     pub(super) fn read(wire: &mut Wire<'_>, wanted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
         let mut fields = Self::default();
         loop {
-            let line = wire.line(wanted)?;
+            let line = match wire.line(wanted) {
+                Err(Trouble::Gone) if wire.has(Flaw::HeadCutTaken) => return Ok(fields),
+                other => other?,
+            };
             if line.is_empty() {
                 return Ok(fields);
             }
@@ -183,15 +189,17 @@ impl Fields {
         }
     }
 
-    fn push(&mut self, line: &[u8], server: &Server) -> Result<(), Trouble> {
-        if matches!(line[0], b' ' | b'\t') {
+    fn push(&mut self, mut line: &[u8], server: &Server) -> Result<(), Trouble> {
+        if self.0.is_empty() && server.has(Flaw::LeadingBlankTaken) {
+            line = line.trim_ascii_start();
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) {
             let Some((_, last)) = self.0.last_mut() else {
                 return Err(BAD);
             };
             if !server.has(Flaw::FoldTaken) {
                 return Err(BAD);
             }
-            last.push(b' ');
             last.extend_from_slice(line.trim_ascii());
             return Ok(());
         }
@@ -222,7 +230,8 @@ impl Fields {
         if server.has(Flaw::NamesMindCase) && !is_as_in_the_spec(&name) {
             return Ok(());
         }
-        self.0.push((name, value.to_vec()));
+        let value = value.iter().copied().filter(|byte| !control(byte));
+        self.0.push((name, value.collect()));
         Ok(())
     }
 }
@@ -244,6 +253,8 @@ pub(super) struct Request {
     pub(super) method: String,
     /// The target's path, without a query.
     pub(super) path: String,
+    /// Host and port in the request line; they count before `Host` (RFC 9112, 3.2.2).
+    authority: Option<String>,
     pub(super) is_http10: bool,
     pub(super) fields: Fields,
     pub(super) framing: Framing,
@@ -254,7 +265,7 @@ impl Request {
     pub(super) fn effective(&self, server: &Server) -> String {
         let other = self.fields.all("X-HTTP-Method-Override").next();
         match other {
-            Some(other) if self.method == "POST" && !server.has(Flaw::OverrideIgnored) => {
+            Some(other) if self.heeds_override(server, other) => {
                 let other = String::from_utf8_lossy(other);
                 if server.has(Flaw::OverrideMindsCase) {
                     other.into_owned()
@@ -262,19 +273,46 @@ impl Request {
                     other.to_ascii_uppercase()
                 }
             }
+            _ if server.has(Flaw::MethodAnyCase) => self.method.to_ascii_uppercase(),
             _ => self.method.clone(),
         }
+    }
+
+    fn heeds_override(&self, server: &Server, other: &[u8]) -> bool {
+        !(server.has(Flaw::OverrideIgnored)
+            || (server.has(Flaw::OverrideOnPostOnly) && self.method != "POST")
+            || (server.has(Flaw::OverrideKnowsPatchOnly) && other != b"PATCH"))
     }
 
     /// Under which host and port the client knows this server.
     pub(super) fn host(&self) -> String {
         let host = self.fields.all("Host").next().unwrap_or(b"localhost");
-        String::from_utf8_lossy(host).into_owned()
+        let named = self.authority.clone();
+        named.unwrap_or_else(|| String::from_utf8_lossy(host).into_owned())
+    }
+
+    /// Whether it says how long its body is.
+    pub(super) fn is_framed(&self) -> bool {
+        self.fields.has("Content-Length") || self.fields.has("Transfer-Encoding")
     }
 
     /// Whether the client wants no more on this connection.
-    pub(super) fn is_last(&self) -> bool {
-        self.is_http10 || self.fields.lists("Connection", "close")
+    pub(super) fn is_last(&self, server: &Server) -> bool {
+        if self.is_http10 {
+            let coded = self.fields.has("Transfer-Encoding") && server.has(Flaw::CodingIn10Kept);
+            return !coded && !server.has(Flaw::ClosesNever10);
+        }
+        let closes = if server.has(Flaw::CloseMindsCase) {
+            self.fields
+                .all("Connection")
+                .any(|value| value.ends_with(b"close"))
+        } else if server.has(Flaw::EmptyMembersMinded) {
+            let mut all = self.fields.all("Connection");
+            all.any(|value| value.to_ascii_lowercase().starts_with(b"close"))
+        } else {
+            self.fields.lists("Connection", "close")
+        };
+        closes && !server.has(Flaw::ClosesNever)
     }
 }
 
@@ -289,21 +327,30 @@ pub(super) fn read(wire: &mut Wire<'_>) -> Result<Request, Trouble> {
                 }
                 return Err(BAD);
             }
-            first if is_token(first) || wire.has(Flaw::GarbageServed) => wire.line(&|| true)?,
+            first if is_token(first) || wire.has(Flaw::GarbageServed) => {
+                // Too long a line is too long a target.
+                wire.line(&|| true).map_err(|trouble| match trouble {
+                    Trouble::Bad(431) => Trouble::Bad(414),
+                    other => other,
+                })?
+            }
             _ => return Err(BAD),
         };
         match request_line(&line) {
             Err(_) if wire.has(Flaw::GarbageServed) => {}
+            Err(_) if wire.has(Flaw::GarbageDropped) => return Err(Trouble::Gone),
             other => break other?,
         }
     };
     let fields = Fields::read(wire, &|| true)?;
+    let authority = authority(&target, wire.server);
     let path = path(&target, &method, wire.server)?;
     check_host(&fields, is_http10, wire.server)?;
     let framing = Framing::of(&fields, is_http10, wire.server).map_err(Trouble::Bad)?;
     Ok(Request {
         method,
         path,
+        authority,
         is_http10,
         fields,
         framing,
@@ -359,11 +406,20 @@ fn path(target: &str, method: &str, server: &Server) -> Result<String, Trouble> 
     }
 }
 
+/// What stands before the path of an absolute target.
+fn authority(target: &str, server: &Server) -> Option<String> {
+    let (_, rest) = target
+        .split_once("://")
+        .filter(|_| !target.starts_with('/'))?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    (!server.has(Flaw::AbsoluteFormHost)).then(|| authority.to_owned())
+}
+
 fn check_host(fields: &Fields, is_http10: bool, server: &Server) -> Result<(), Trouble> {
     let mut hosts = fields.all("Host");
     let is_good = |host: &[u8]| {
         let ends = |byte: &u8| byte.is_ascii_whitespace() || b"/@?#,\\".contains(byte);
-        !host.iter().any(ends)
+        !host.iter().any(ends) || server.has(Flaw::HostInvalidTaken)
     };
     match (hosts.next(), hosts.next()) {
         (None, _) if is_http10 || server.has(Flaw::HostMissingTaken) => Ok(()),

@@ -342,7 +342,7 @@ fn heads_are_read_strictly() {
         ("OPTIONS /files/ HTTP/3.0\r\nHost: x\r\n\r\n", 505),
         (
             "BREW /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            405,
+            501,
         ),
         (
             "OPTIONS /other HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
