@@ -42,6 +42,8 @@ pub enum Need {
     SmallMaxSize,
     /// GET of a complete upload gives its bytes.
     Download,
+    /// Any field of CORS.
+    Cors,
 }
 
 /// Why a case did not pass.
@@ -92,6 +94,8 @@ pub struct Case {
     pub fault: Option<Fault>,
     /// Takes seconds, so it begins first.
     pub slow: bool,
+    /// Is known to bring a fragile server down, so it is tried when the others are done, and alone.
+    pub risky: bool,
     /// The test.
     pub run: fn(&Client<'_>) -> Outcome,
 }
@@ -148,6 +152,7 @@ const fn case(
         needs: &[],
         fault: None,
         slow: false,
+        risky: false,
         run,
     }
 }
@@ -172,6 +177,15 @@ impl Case {
     #[must_use]
     pub const fn slow(self) -> Self {
         Self { slow: true, ..self }
+    }
+
+    /// One that a fragile server may not survive.
+    #[must_use]
+    pub const fn risky(self) -> Self {
+        Self {
+            risky: true,
+            ..self
+        }
     }
 
     /// The first part of the id.

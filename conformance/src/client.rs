@@ -10,6 +10,9 @@ use crate::wire::{Conn, PATIENCE, Request, Response, WireError};
 /// What an upload's bytes are sent as.
 pub const OFFSET_STREAM: &str = "application/offset+octet-stream";
 
+/// Where a page is that uploads, for CORS.
+pub const ORIGIN: &str = "https://app.example";
+
 /// What is known of the server before the first case.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -25,6 +28,8 @@ pub struct Server {
     pub algorithms: Vec<String>,
     /// Whether GET of a complete upload gives its bytes.
     pub downloads: bool,
+    /// Whether it says anything of CORS to a page at [`ORIGIN`].
+    pub cors: bool,
     /// When the run has to be over.
     pub end: Instant,
 }
@@ -45,6 +50,9 @@ pub struct Client<'s> {
     pub server: &'s Server,
     exchanges: RefCell<Vec<Exchange>>,
     made: RefCell<Vec<Url>>,
+    /// Connections that were answered on. They are open until the case is over: a server whose answer is read may still be at
+    /// it, and one is known that dies of a client that leaves too soon after GET.
+    used: RefCell<Vec<Conn>>,
 }
 
 impl<'s> Client<'s> {
@@ -55,6 +63,7 @@ impl<'s> Client<'s> {
             server,
             exchanges: RefCell::default(),
             made: RefCell::default(),
+            used: RefCell::default(),
         }
     }
 
@@ -107,7 +116,10 @@ impl<'s> Client<'s> {
     /// # Errors
     /// Any of [`WireError`].
     pub fn send(&self, request: &Request) -> Result<Response, WireError> {
-        self.open()?.exchange(request)
+        let mut talk = self.open()?;
+        let answer = talk.exchange(request);
+        self.used.borrow_mut().push(talk.conn);
+        answer
     }
 
     /// A connection to the server.
@@ -279,6 +291,7 @@ impl<'s> Client<'s> {
                 }
             }
         }
+        self.used.take();
     }
 }
 

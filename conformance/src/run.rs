@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, Level, Need, Stop};
-use crate::client::{Client, Exchange, Server};
+use crate::client::{Client, Exchange, ORIGIN, Server};
 use crate::target::Url;
+use crate::wire::Conn;
 
 /// A run ends in this time, whatever the server does.
 const LIMIT: Duration = Duration::from_secs(55);
@@ -68,6 +69,7 @@ pub fn look_at(url: &Url, fields: &[(String, String)]) -> Result<Server, String>
         max_size: None,
         algorithms: Vec::new(),
         downloads: false,
+        cors: false,
         end: Instant::now() + LIMIT,
     };
     let client = Client::new(&server);
@@ -79,11 +81,13 @@ pub fn look_at(url: &Url, fields: &[(String, String)]) -> Result<Server, String>
         .send(&options)
         .map_err(|error| format!("{url}: {error}"))?;
     let downloads = gives_back(&client);
+    let cors = speaks_cors(&client);
     client.clean_up();
     server.extensions = answer.list("Tus-Extension");
     server.max_size = answer.number("Tus-Max-Size");
     server.algorithms = answer.list("Tus-Checksum-Algorithm");
     server.downloads = downloads;
+    server.cors = cors;
     Ok(server)
 }
 
@@ -95,10 +99,24 @@ fn gives_back(client: &Client<'_>) -> bool {
     answer.is_ok_and(|answer| answer.status == 200 && answer.body == b"hello")
 }
 
+/// Whether a preflight or a creation from a page is answered with any field of CORS.
+fn speaks_cors(client: &Client<'_>) -> bool {
+    let preflight = client
+        .request("OPTIONS", &client.server.url)
+        .without("Tus-Resumable")
+        .field("Access-Control-Request-Method", "POST");
+    [preflight, client.post(0)].into_iter().any(|request| {
+        let answer = client.send(&request.field("Origin", ORIGIN));
+        let of_cors = |name: &str| name.to_ascii_lowercase().starts_with("access-control-");
+        answer.is_ok_and(|answer| answer.fields.iter().any(|(name, _)| of_cors(name)))
+    })
+}
+
 /// Tries `cases`; the answer has their order.
 #[must_use]
 pub fn run(server: &Server, cases: &[&'static Case]) -> Vec<Tried> {
-    let mut order: Vec<usize> = (0..cases.len()).collect();
+    let (risky, mut order): (Vec<usize>, Vec<usize>) =
+        (0..cases.len()).partition(|n| cases[*n].risky);
     order.sort_by_key(|n| !cases[*n].slow);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -115,6 +133,9 @@ pub fn run(server: &Server, cases: &[&'static Case]) -> Vec<Tried> {
         }
     });
     let mut done = done.into_inner().unwrap_or_default();
+    for n in risky {
+        done.push((n, attempt(server, cases[n])));
+    }
     done.sort_by_key(|(n, _)| *n);
     done.into_iter().map(|(_, tried)| tried).collect()
 }
@@ -141,6 +162,9 @@ fn judge(server: &Server, case: &Case, client: &Client<'_>) -> (Verdict, String)
     let over = || Instant::now() >= server.end;
     if over() {
         return (Verdict::Skip, "no time was left".to_owned());
+    }
+    if case.risky && Conn::open(&server.url).is_err() {
+        return (Verdict::Skip, "the server is not there any more".to_owned());
     }
     match (case.run)(client) {
         Ok(()) => (Verdict::Pass, String::new()),
@@ -174,6 +198,7 @@ fn lacks(server: &Server, need: Need) -> Option<String> {
             server.downloads,
             "GET does not give a complete upload's bytes".to_owned(),
         ),
+        Need::Cors => (server.cors, format!("nothing of CORS is said to {ORIGIN}")),
     };
     (!there).then_some(what)
 }

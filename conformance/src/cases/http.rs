@@ -221,7 +221,7 @@ pub(super) const CASES: &[Case] = &[
         "http.field.blanks-around",
         FIELDS,
         "The field line value does not include that leading or trailing whitespace",
-        Fault::Flaw(Flaw::BlanksKept),
+        Fault::Flaw(Flaw::BlanksCount),
         |client| {
             let upload = client.create(5)?;
             let patch = client.patch(&upload, 0).set("Upload-Offset", "  0 ");

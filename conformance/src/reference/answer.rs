@@ -58,6 +58,23 @@ impl Answer {
             .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }
 
+    /// Takes a member out of a list.
+    fn unlist(&mut self, name: &str, member: &str) {
+        for (_, value) in self
+            .fields
+            .iter_mut()
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+        {
+            let list = String::from_utf8_lossy(value);
+            let left: Vec<&str> = list
+                .split(',')
+                .map(str::trim)
+                .filter(|found| !found.eq_ignore_ascii_case(member))
+                .collect();
+            *value = left.join(", ").into_bytes();
+        }
+    }
+
     pub(super) const fn is_error(&self) -> bool {
         self.status >= 400
     }
@@ -95,6 +112,9 @@ impl Answer {
             }
             Some(Fault::Field(method, status, name, value)) if concerns(method, status) => {
                 self.set(name, value);
+            }
+            Some(Fault::Unlisted(method, name, member)) if concerns(method, 0) => {
+                self.unlist(name, member);
             }
             _ => {}
         }

@@ -107,6 +107,15 @@ impl<'a> Append<'a> {
             return Err(Answer::new(423));
         }
         self.check_declared(upload)?;
+        let unknown = upload.length.is_none() && self.declared.is_none() && !self.creating;
+        let bare = self.sum.is_none() && !self.announced;
+        if (unknown && body.length() != Some(0) && server.has(Flaw::DeferredBytesRefused))
+            || (upload.had_sum && bare && server.has(Flaw::ChecksumWantedOn))
+            || (!upload.seen && upload.metadata.is_some() && server.has(Flaw::NewWantsHead))
+        {
+            return Err(Answer::new(400));
+        }
+        upload.had_sum |= !bare;
         let overflows = body
             .length()
             .is_some_and(|length| length > self.room(upload));
@@ -239,6 +248,7 @@ impl<'a> Append<'a> {
         match &verdict {
             Ok(()) => self.commit(upload),
             Err((_, flaw)) if server.has(*flaw) => self.commit(upload),
+            Err((460, _)) if server.has(Flaw::ChecksumMismatchRewinds) => upload.truncate(0),
             Err(_) => upload.truncate(self.start),
         }
         let offset = upload.offset();
@@ -271,6 +281,9 @@ impl<'a> Append<'a> {
     fn verdict(&self, body: &Body<'_, '_>) -> Result<(), (u16, Flaw)> {
         let server = self.server;
         let bytes = self.bytes();
+        if bytes.is_empty() && server.has(Flaw::ChecksumEmptyIgnored) {
+            return Ok(());
+        }
         if let Some(sum) = &self.sum
             && !sum.fits(server, &bytes)
         {

@@ -26,10 +26,8 @@ pub(super) enum NoSum {
 impl Sum {
     /// The sum in a field's value; `None` where a flaw does without.
     pub(super) fn parse(server: &Server, value: &[u8]) -> Result<Option<Self>, NoSum> {
-        if server.has(Flaw::ChecksumIgnored) {
-            return Ok(None);
-        }
         match Self::read(server, value) {
+            Ok(_) if server.has(Flaw::ChecksumIgnored) => Ok(None),
             Err(NoSum::Unknown) if server.has(Flaw::ChecksumUnknownTaken) => Ok(None),
             Err(NoSum::Malformed) if server.has(Flaw::ChecksumMalformedTaken) => Ok(None),
             other => other.map(Some),
@@ -61,7 +59,9 @@ impl Sum {
 
     /// Whether `bytes` have it.
     pub(super) fn fits(&self, server: &Server, bytes: &[u8]) -> bool {
-        !server.has(Flaw::ChecksumGoodRefused) && digest(self.name, bytes) == self.value
+        let skipped = self.name != "sha1" && server.has(Flaw::ChecksumOthersUnverified);
+        let is_right = skipped || digest(self.name, bytes) == self.value;
+        is_right && !server.has(Flaw::ChecksumGoodRefused)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::core::Reply;
 use super::request::Request;
-use super::store::{Kind, Upload, Uploads};
+use super::store::{Fate, Kind, Upload, Uploads};
 use super::{BASE, Flaw, MAX_SIZE, Server, creation, metadata};
 
 /// What `Upload-Concat` asks for.
@@ -20,9 +20,15 @@ pub(super) fn asked(server: &Server, request: &Request) -> Result<Asked, Answer>
     let Some(value) = request.fields.one("Upload-Concat")? else {
         return Ok(Asked::Plain);
     };
-    let value = String::from_utf8_lossy(value);
-    if value == "partial" {
+    let mut value = String::from_utf8_lossy(value).into_owned();
+    if value == "partial" && !server.has(Flaw::ConcatPartialRefused) {
         return Ok(Asked::Partial);
+    }
+    if server.has(Flaw::ConcatDecoded) {
+        value = value.replace("%20", " ");
+    }
+    if server.has(Flaw::ConcatCarelessTaken) && !value.starts_with("final;") {
+        value = value.replacen([':', ',', ' '], ";", 1);
     }
     match value.strip_prefix("final;") {
         Some(parts) if !parts.trim().is_empty() => Ok(Asked::Final(
@@ -40,8 +46,9 @@ pub(super) fn create(server: &Server, request: &Request, urls: &[String]) -> Rep
     if has_length && !server.has(Flaw::ConcatLengthTaken) {
         return Err(Answer::new(400));
     }
+    let own = metadata::received(server, &request.fields)?;
     let mut upload = Upload {
-        metadata: metadata::received(server, &request.fields)?,
+        metadata: own.filter(|_| !server.has(Flaw::FinalMetadataDropped)),
         concat: request.fields.one("Upload-Concat")?.map(<[u8]>::to_vec),
         ..Upload::default()
     };
@@ -51,24 +58,22 @@ pub(super) fn create(server: &Server, request: &Request, urls: &[String]) -> Rep
         match part(server, request, &mut uploads, url) {
             Some(id) => parts.push(id),
             None if server.has(Flaw::ConcatUnknownTaken) => {}
-            None => return Err(Answer::new(400)),
+            None if server.has(Flaw::ConcatDeletedTaken) && is_deleted(&uploads, url) => {}
+            None => {
+                if server.has(Flaw::ConcatRefusedEats) {
+                    for part in &parts {
+                        uploads.map.remove(part);
+                    }
+                }
+                return Err(Answer::new(400));
+            }
         }
     }
     refuse_parts(server, &uploads, &parts)?;
-    if uploads.sum(&parts).is_some_and(|sum| sum > MAX_SIZE) {
+    if uploads.sum(&parts).is_some_and(|sum| sum > MAX_SIZE) && !server.has(Flaw::ConcatPastMax) {
         return Err(Answer::new(413));
     }
-    if server.has(Flaw::ConcatReversed) {
-        parts.reverse();
-    }
-    if server.has(Flaw::ConcatUnique) {
-        let all = parts.clone();
-        let mut index = 0;
-        parts.retain(|part| {
-            index += 1;
-            !all[..index - 1].contains(part)
-        });
-    }
+    rearrange(server, &mut uploads, &mut parts);
     if server.has(Flaw::ConcatMetadataInherited) && upload.metadata.is_none() {
         upload.metadata = parts
             .iter()
@@ -82,7 +87,46 @@ pub(super) fn create(server: &Server, request: &Request, urls: &[String]) -> Rep
     if is_joined_at_once(&uploads, &id) {
         uploads.join(&id);
     }
-    Ok(creation::created(server, request, &mut uploads, &id))
+    let mut answer = creation::created(server, request, &mut uploads, &id);
+    if server.has(Flaw::FinalNotCreated) {
+        answer.status = 200;
+    }
+    Ok(answer)
+}
+
+/// What flaws make of the list of parts.
+fn rearrange(server: &Server, uploads: &mut Uploads, parts: &mut Vec<String>) {
+    if server.has(Flaw::ConcatReversed) {
+        parts.reverse();
+    }
+    if server.has(Flaw::ConcatByCreation) {
+        parts.sort_by_key(|part| uploads.map[part].number);
+    }
+    if server.has(Flaw::ConcatByCompletion) {
+        parts.sort_by_key(|part| uploads.map[part].touched);
+    }
+    if server.has(Flaw::ConcatUnique) {
+        let all = parts.clone();
+        let mut index = 0;
+        parts.retain(|part| {
+            index += 1;
+            !all[..index - 1].contains(part)
+        });
+    }
+    if server.has(Flaw::ConcatTakesParts) {
+        for other in uploads.map.values_mut() {
+            if matches!(&other.kind, Kind::Final { parts: its, .. } if its.iter().any(|part| parts.contains(part)))
+            {
+                other.data.clear();
+            }
+        }
+    }
+}
+
+fn is_deleted(uploads: &Uploads, url: &str) -> bool {
+    let id = url.rsplit('/').next().unwrap_or(url);
+    let upload = uploads.map.get(id);
+    upload.is_some_and(|upload| upload.fate == Fate::Deleted)
 }
 
 /// The id of the partial upload at `url`, which is absolute, or relative to the endpoint.
@@ -91,14 +135,21 @@ fn part(server: &Server, request: &Request, uploads: &mut Uploads, url: &str) ->
         Some(_) if server.has(Flaw::ConcatAbsoluteRefused) => return None,
         Some((scheme, rest)) => {
             let (host, _) = rest.split_once('/')?;
+            let mut name = host;
+            if server.has(Flaw::ConcatUserinfoTaken) {
+                name = name.rsplit('@').next().unwrap_or(name);
+            }
             let is_here =
-                matches!(scheme, "http" | "https") && host.eq_ignore_ascii_case(&request.host());
-            if !is_here {
+                matches!(scheme, "http" | "https") && name.eq_ignore_ascii_case(&request.host());
+            // A user is no part of a host's name.
+            let is_foreign = server.has(Flaw::ConcatForeignTaken) && !host.contains('@');
+            if !is_here && !is_foreign {
                 return None;
             }
             &rest[host.len()..]
         }
         None if server.has(Flaw::ConcatPathRefused) => return None,
+        None if server.has(Flaw::ConcatNameRefused) && !url.starts_with('/') => return None,
         None => url,
     };
     let id = if path.starts_with('/') {
@@ -123,7 +174,8 @@ fn refuse_parts(server: &Server, uploads: &Uploads, parts: &[String]) -> Result<
     let is_unfinished = parts
         .iter()
         .any(|part| !uploads.is_complete(&uploads.map[part]));
-    let refuses = (is_used_any(parts, is_used) && server.has(Flaw::ConcatUsedRefused))
+    let refuses = (parts.len() > 4 && server.has(Flaw::ConcatFew))
+        || (is_used_any(parts, is_used) && server.has(Flaw::ConcatUsedRefused))
         || (is_repeated && server.has(Flaw::ConcatTwiceRefused))
         || (is_unfinished && server.has(Flaw::UnfinishedRefused));
     if refuses {

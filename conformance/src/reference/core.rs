@@ -7,7 +7,9 @@ use super::answer::Answer;
 use super::body::Body;
 use super::request::{Request, digits};
 use super::store::{Fate, Kind, Upload, Uploads};
-use super::{BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, download, metadata, patch};
+use super::{
+    BASE, Flaw, MAX_SIZE, Server, checksum, cors, creation, download, hostile, metadata, patch,
+};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,\
@@ -28,6 +30,9 @@ enum Target<'r> {
 /// Carries a request out.
 pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>) -> Answer {
     let method = request.effective(server);
+    if let Some(answer) = hostile::answer(server, request) {
+        return answer;
+    }
     let target = match target(server, &request.path) {
         Some(target) => target,
         None if request.path == "*" => Target::Endpoint,
@@ -161,7 +166,7 @@ fn head(server: &Server, request: &Request, id: &str) -> Reply {
     if server.has(Flaw::HeadMovesExpiry) {
         uploads.touch(id);
     }
-    uploads.find(id)?;
+    uploads.find(id)?.seen = true;
     let expires = uploads.expires(id);
     let upload = &uploads.map[id];
     let ranged = server.has(Flaw::RangeAtHead) && request.fields.has("Range");
@@ -172,9 +177,14 @@ fn head(server: &Server, request: &Request, id: &str) -> Reply {
     if upload.deferred && (upload.length.is_none() || server.has(Flaw::DeferStays)) {
         answer.set("Upload-Defer-Length", "1");
     }
+    let untold = match upload.kind {
+        Kind::Plain => false,
+        Kind::Partial => server.has(Flaw::PartialOffsetUntold),
+        Kind::Final { .. } => server.has(Flaw::FinalOffsetUntold),
+    };
     if server.has(Flaw::HeadCompleteUntold) && uploads.is_complete(upload) {
         // Nothing is told.
-    } else if !upload.is_final() || uploads.is_complete(upload) {
+    } else if (!upload.is_final() || uploads.is_complete(upload)) && !untold {
         answer.set("Upload-Offset", told_offset(server, upload).to_string());
     } else if server.has(Flaw::UnfinishedClaimed) {
         let claimed = known_length(server, &uploads, upload)
@@ -185,9 +195,20 @@ fn head(server: &Server, request: &Request, id: &str) -> Reply {
     }
     if let Some(raw) = &upload.metadata {
         answer.set("Upload-Metadata", metadata::told(server, raw));
+        if server.has(Flaw::MetadataSmuggled) {
+            let name = metadata::filename(raw).unwrap_or_default();
+            answer.set(
+                "Content-Disposition",
+                [&b"inline; filename="[..], &name].concat(),
+            );
+        }
+    } else if server.has(Flaw::MetadataEmptyTold) {
+        answer.set("Upload-Metadata", "");
     }
     if let Some(raw) = &upload.concat {
         answer.set("Upload-Concat", told_concat(server, raw));
+    } else if server.has(Flaw::PlainToldPartial) {
+        answer.set("Upload-Concat", "partial");
     }
     if let Some(expires) = expires {
         answer.set("Upload-Expires", expires);
@@ -201,7 +222,11 @@ fn known_length(server: &Server, uploads: &Uploads, upload: &Upload) -> Option<u
         Kind::Final {
             parts,
             joined: false,
-        } => uploads.sum(parts),
+        } => {
+            let deferred = |part: &String| uploads.map.get(part).is_some_and(|part| part.deferred);
+            let known = !server.has(Flaw::DeferredSumUntold) || !parts.iter().any(deferred);
+            uploads.sum(parts).filter(|_| known)
+        }
         _ => upload.length,
     };
     if upload.is_final() && server.has(Flaw::ConcatLengthWrong) {
@@ -213,6 +238,7 @@ fn known_length(server: &Server, uploads: &Uploads, upload: &Upload) -> Option<u
 fn told_offset(server: &Server, upload: &Upload) -> u64 {
     match upload.offset() {
         _ if server.has(Flaw::HeadTellsZero) => 0,
+        _ if server.has(Flaw::FinalOffsetZero) && upload.is_final() => 0,
         _ if server.has(Flaw::HeadTellsCommitted) && upload.writer.is_some() => upload.committed,
         offset if server.has(Flaw::HeadWraps) => offset & 0xffff,
         offset if server.has(Flaw::HeadTellsLess) => offset.saturating_sub(1),
@@ -253,7 +279,14 @@ fn get(server: &Server, request: &Request, id: &str) -> Reply {
     if server.has(Flaw::GetGivesPart) {
         data.pop();
     }
-    Ok(download::content(server, request, &data))
+    let mut answer = download::content(server, request, &data);
+    if server.has(Flaw::FilenameAsItIs)
+        && let Some(name) = upload.metadata.as_deref().and_then(metadata::filename)
+    {
+        let value = [&b"attachment; filename=\""[..], &name, b"\""].concat();
+        answer.set("Content-Disposition", value);
+    }
+    Ok(answer)
 }
 
 fn delete(server: &Server, id: &str) -> Reply {
@@ -261,6 +294,12 @@ fn delete(server: &Server, id: &str) -> Reply {
     uploads.find(id)?;
     let complete = uploads.is_complete(&uploads.map[id]);
     let upload = uploads.find(id)?;
+    if upload.is_final()
+        && ((complete && server.has(Flaw::DeleteFinalRefused))
+            || (!complete && server.has(Flaw::UnfinishedUndeletable)))
+    {
+        return Err(Answer::new(403));
+    }
     if (complete && server.has(Flaw::DeleteFinishedRefused))
         || (!complete && server.has(Flaw::DeleteUnfinishedRefused))
     {
@@ -277,6 +316,14 @@ fn delete(server: &Server, id: &str) -> Reply {
     upload.writer = None;
     if !server.has(Flaw::DeletedServed) && !server.has(Flaw::DeletedPatched) {
         upload.data = Vec::new();
+    }
+    if server.has(Flaw::FinalNeedsParts) {
+        for other in uploads.map.values_mut() {
+            if matches!(&other.kind, Kind::Final { parts, .. } if parts.iter().any(|part| part == id))
+            {
+                other.data.clear();
+            }
+        }
     }
     uploads.settle();
     Ok(Answer::new(204))

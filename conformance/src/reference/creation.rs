@@ -19,6 +19,11 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
     };
     let length = length(server, fields)?;
     check_size(server, length)?;
+    let length = match length {
+        Some(0) if server.has(Flaw::EmptyRefused) => return Err(Answer::new(400)),
+        Some(length) if server.has(Flaw::LengthTruncated) => Some(length & 0xffff),
+        length => length,
+    };
     let metadata = metadata::received(server, fields)?;
     let brings = body.length() != Some(0);
     let found = fields.one("Content-Type")?;
@@ -26,12 +31,16 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
     if brings && !is_right && !server.has(Flaw::BodyTypeIgnored) {
         return Err(Answer::new(415));
     }
+    if brings && length.is_none() && server.has(Flaw::DeferredBodyRefused) {
+        return Err(Answer::new(400));
+    }
     let room = length.unwrap_or(MAX_SIZE);
     let overflows = body.length().is_some_and(|length| length > room);
     if overflows && !append::takes_surplus(server, length, true) {
         return Err(Answer::new(413));
     }
     let sum = patch::sum(server, fields).map_err(|_| Answer::new(400))?;
+    let partial = kind == Kind::Partial;
     let upload = Upload {
         kind,
         length,
@@ -46,12 +55,17 @@ pub(super) fn post(server: &Server, request: &Request, body: &mut Body<'_, '_>) 
         let received = append.receive(body);
         let mut uploads = server.store.lock();
         match received {
-            Ok(_) if server.has(Flaw::BodyDropped) => {
-                let upload = uploads.find(&id)?;
-                upload.phantom = upload.offset();
-                upload.data.clear();
+            Ok(offset) => {
+                let is_part = length != Some(offset);
+                if server.has(Flaw::BodyDropped)
+                    || (partial && server.has(Flaw::PartialBodyDropped))
+                    || (is_part && server.has(Flaw::BodyPartDropped))
+                {
+                    let upload = uploads.find(&id)?;
+                    upload.phantom = upload.offset();
+                    upload.data.clear();
+                }
             }
-            Ok(_) => {}
             // The client is gone: what it brought is kept, under a name that it never heard.
             Err(answer) if answer.status == 0 => return Err(answer),
             Err(answer) => {
@@ -83,10 +97,14 @@ pub(super) fn created(
         answer.set("Upload-Expires", expires);
     }
     let mut name = id;
-    if server.has(Flaw::LocationUseless) {
-        name = "unknown";
-    } else if server.has(Flaw::LocationShared) {
-        name = uploads.first().unwrap_or(id);
+    if let Some(raw) = &uploads.map[id].metadata {
+        if server.has(Flaw::LocationUseless)
+            && metadata::filename(raw).is_some_and(|name| !name.is_empty())
+        {
+            name = "unknown";
+        } else if server.has(Flaw::LocationShared) {
+            name = uploads.like(id);
+        }
     }
     answer.with("Location", format!("http://{}{BASE}{name}", request.host()))
 }
@@ -96,6 +114,11 @@ fn length(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
     let length = match fields.one("Upload-Length")? {
         None => None,
         Some(text) => match digits(text) {
+            None if server.has(Flaw::LengthWraps) && text.iter().all(u8::is_ascii_digit) => {
+                let wrap =
+                    |n: u64, digit: &u8| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+                Some(text.iter().fold(0, wrap))
+            }
             None if server.has(Flaw::LengthMalformedTaken) => Some(careless(text, 10)),
             None => return Err(Answer::new(400)),
             length => length,
@@ -103,12 +126,14 @@ fn length(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
     };
     let is_deferred = match fields.one("Upload-Defer-Length")? {
         None => false,
+        Some(_) if server.has(Flaw::DeferRefused) => return Err(Answer::new(400)),
         Some(b"1") => true,
         Some(_) if server.has(Flaw::DeferOtherTaken) => true,
         Some(_) => return Err(Answer::new(400)),
     };
     match (length, is_deferred) {
-        (Some(_), true) if !server.has(Flaw::LengthTwiceTaken) => Err(Answer::new(400)),
+        (Some(_), true) if server.has(Flaw::LengthTwiceTaken) => Ok(None),
+        (Some(_), true) => Err(Answer::new(400)),
         (None, false) if !server.has(Flaw::LengthMissingTaken) => Err(Answer::new(400)),
         (length, _) => Ok(length),
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A mistake of a server. Each MUST has one that makes its case fail, and few others.
 ///
-/// The first three rewrite an answer, in one place (`answer.rs`). Their method is the request's effective one, after a method
+/// The first four rewrite an answer, in one place (`answer.rs`). Their method is the request's effective one, after a method
 /// override; `"*"` is any method, and the one to use for requests that could not be read. The status is the one that a right
 /// server gives; 0 is any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Fault {
     Status(&'static str, u16, u16),
     /// Answers to a method with a status have a field set to something else, or added.
     Field(&'static str, u16, &'static str, &'static str),
+    /// Answers to a method lack a member of a list: `Unlisted("OPTIONS", "Tus-Extension", "creation")`.
+    Unlisted(&'static str, &'static str, &'static str),
     /// Something that a rewritten answer cannot show.
     Flaw(Flaw),
 }
@@ -26,6 +28,9 @@ impl fmt::Display for Fault {
             Self::Status(method, from, to) => write!(f, "{method} {to} instead of {from}"),
             Self::Field(method, status, field, value) => {
                 write!(f, "{method} {status} with {field}: {value}")
+            }
+            Self::Unlisted(method, field, member) => {
+                write!(f, "{method} without {member} in {field}")
             }
             Self::Flaw(flaw) => f.write_str(flaw.describe()),
         }
@@ -121,8 +126,8 @@ flaws! {
     UnknownCreated: "takes a PATCH to an unknown upload for its creation",
 
     // Creation: creation.rs.
-    LocationUseless: "names an unknown upload in Location",
-    LocationShared: "names the same upload to all who create",
+    LocationUseless: "names an unknown upload in Location where the metadata has a file name",
+    LocationShared: "names the same upload to all who create with the same metadata",
     LengthMalformedTaken: "takes a malformed Upload-Length for the number it begins with",
     LengthMissingTaken: "takes a creation without any length for one that defers it",
     LengthTwiceTaken: "takes Upload-Length and Upload-Defer-Length together",
@@ -134,6 +139,11 @@ flaws! {
     BodyUntold: "stores the bytes that come with a creation, and tells offset 0",
     BodyTypeIgnored: "takes a body of any Content-Type at creation",
     BodySurplusTaken: "takes more bytes than the length at creation",
+    BodyPartDropped: "drops the bytes that come with a creation unless they are all, and acknowledges them",
+    DeferredBodyRefused: "refuses bytes that come with a creation that defers the length",
+    EmptyRefused: "refuses an upload of length 0",
+    LengthTruncated: "keeps the low 16 bits of Upload-Length",
+    NewWantsHead: "takes no PATCH of an upload with metadata before its first HEAD",
 
     // Deferred lengths: patch.rs, append.rs, core.rs.
     DeferredPastMax: "takes bytes past Tus-Max-Size where the length is deferred",
@@ -145,6 +155,9 @@ flaws! {
     DeclaredMalformedTaken: "takes a malformed Upload-Length of a PATCH for the number it begins with",
     DeclaredRefusedKept: "keeps the length declared by a PATCH that it refuses",
     DeferStays: "goes on with Upload-Defer-Length: 1 once the length is known",
+    DeferRefused: "refuses to create without a length",
+    DeferredBytesRefused: "takes no bytes before the length is declared",
+    DeclaredWantsBytes: "ignores the length that an empty PATCH declares",
 
     // Metadata: metadata.rs.
     MetadataLossy: "puts U+FFFD where metadata is not UTF-8",
@@ -157,6 +170,10 @@ flaws! {
     MetadataKeyEmptyTaken: "takes an empty key of metadata",
     MetadataBadBase64Taken: "takes metadata that is not Base64",
     MetadataHeaderEmptyRefused: "refuses an empty Upload-Metadata",
+    MetadataOnePair: "keeps the first pair of metadata alone",
+    MetadataEmptyTold: "tells an empty Upload-Metadata where there is none",
+    MetadataBlankTaken: "takes a key of metadata with a blank",
+    MetadataSmuggled: "writes a name from the metadata into a field as it is",
 
     // Expiration: store.rs.
     ExpiredServed: "serves uploads on after Upload-Expires",
@@ -175,12 +192,17 @@ flaws! {
     ChecksumGoodDropped: "acknowledges bytes with a right sum, and drops them",
     ChecksumCutKept: "keeps the bytes of a cut body under a checksum",
     ChecksumLive: "counts the bytes under a checksum before its verdict",
+    ChecksumOthersUnverified: "verifies no algorithm but sha1",
+    ChecksumMismatchRewinds: "forgets the bytes before the ones with a wrong sum, too",
+    ChecksumEmptyIgnored: "does not verify the sum of an empty body",
+    ChecksumWantedOn: "refuses bytes without a sum once there were some with one",
     Sha1Unknown: "does not know sha1",
     AnnouncedUnknown: "does not know the last algorithm that it announces",
     TrailerIgnored: "ignores a checksum in the trailer",
     TrailerMismatchStored: "answers a wrong sum in the trailer with 460, but keeps the bytes",
     TrailerUnknownStored: "answers an unknown algorithm in the trailer with 400, but keeps the bytes",
     TrailerRefused: "refuses bodies that announce a trailer",
+    TrailerMerged: "takes the fields of a trailer for those of the head",
 
     // Termination: core.rs.
     DeleteOnlySays: "acknowledges DELETE, and does nothing",
@@ -212,7 +234,45 @@ flaws! {
     UnfinishedClaimed: "tells offset = length of a final upload whose parts are not finished",
     UnfinishedUntold: "does not tell a waiting final upload's length, though all parts have theirs",
 
+    ConcatPartialRefused: "refuses partial uploads",
+    FinalNotCreated: "answers the creation of a final upload with 200, though it has created it",
+    ConcatFew: "joins no more than 4 parts",
+    ConcatByCreation: "joins the parts in the order of their creation",
+    ConcatByCompletion: "joins the parts in the order in which they were finished",
+    PartsOneByOne: "answers 423 to PATCH of a partial upload while another one is being written",
+    ConcatPastMax: "joins parts to more than Tus-Max-Size",
+    FinalMetadataDropped: "forgets a final upload's own metadata",
+    FinalOffsetUntold: "never tells a final upload's offset",
+    FinalOffsetZero: "tells offset 0 of a final upload that is finished",
+    PartialOffsetUntold: "never tells a partial upload's offset",
+    PlainToldPartial: "tells of plain uploads that they are partial",
+    ConcatCarelessTaken: "takes a final upload's list behind any separator",
+    DeleteFinalRefused: "refuses DELETE of final uploads",
+    ConcatNameRefused: "refuses parts named relative to the creation URL",
+    ConcatDecoded: "decodes percent signs in Upload-Concat before it looks for spaces",
+    ConcatForeignTaken: "takes parts on any host for its own",
+    ConcatUserinfoTaken: "takes parts whose URLs have a user and a password",
+    ConcatDeletedTaken: "leaves out the parts of a final upload that were deleted",
+    FinalNeedsParts: "loses a final upload's bytes when one of its parts is deleted",
+    ConcatTakesParts: "takes the bytes of an older final upload when a part is used again",
+    ConcatRefusedEats: "loses the parts that a refused final upload named",
+    PartialBodyDropped: "drops the bytes that come with the creation of a partial upload",
+    ChecksumPartialIgnored: "verifies no checksum of partial uploads",
+    DeferredSumUntold: "does not tell a waiting final upload's length once it is declared",
+    UnfinishedPatched: "takes a PATCH to a final upload that waits for its parts",
+    UnfinishedWithoutDeleted: "finishes a waiting final upload without the parts that were deleted",
+    UnfinishedUndeletable: "refuses DELETE of a final upload that waits for its parts",
+
     // CORS: cors.rs.
+    PreflightRefused: "answers preflights with 403",
+    PreflightAtEndpointOnly: "answers preflights of uploads with 404",
+    PreflightKnowsUploads: "answers preflights of unknown uploads with 404",
+    PreflightWantsBlanks: "allows nothing of a list of headers without blanks",
+    AllowedHeadersSpoiled: "lists names with blanks among the allowed headers",
+    ExposedHeadersSpoiled: "lists names with blanks among the exposed headers",
+    CredentialsWithAny: "allows credentials, and everything else by `*`",
+    OriginTakenForPreflight: "says nothing of tus to OPTIONS with an Origin",
+    VaryWithOriginOnly: "says Vary: Origin only to those that have one",
     CorsNotOnErrors: "leaves the fields of CORS out of errors",
     CorsNotOnActual: "leaves the fields of CORS out of all but preflights",
 
@@ -235,7 +295,6 @@ flaws! {
     AbsoluteFormHost: "uses Host, and not the target, where the target is absolute",
     AbsoluteFormRefused: "does not know request targets in absolute form",
     MethodAnyCase: "knows methods in small letters too",
-    BlanksKept: "takes the blanks around a value for part of it",
     LeadingBlankTaken: "takes a line that begins with a blank for the first field",
     BareReturnDropped: "drops bare carriage returns",
     LargeHeadDropped: "closes without a word on large heads",
@@ -244,6 +303,21 @@ flaws! {
     LengthsAdded: "adds up repeated Content-Lengths",
     LengthWanted: "answers a POST without Content-Length and body with 411",
     LeadingLineRefused: "refuses an empty line before the request",
+
+    // What is hostile in a head: hostile.rs.
+    NamesAboveFound: "finds an upload of 5 bytes where a name leads up",
+    NamesOfControlsFail: "fails with 500 at names with escaped control characters",
+    NamesTooLongFail: "fails with 500 at names of more than 255 letters",
+    NamesMindEncoding: "knows an upload only by the URL that it gave out",
+    MistakeFails: "fails with 500 at POST to an upload",
+    LengthWraps: "takes Upload-Length modulo 2^64",
+    OffsetWraps: "takes Upload-Offset modulo 2^32",
+    TwiceFirstTaken: "takes the first of repeated fields",
+    ObsTextRefused: "refuses fields of other than ASCII",
+    UnknownFieldsRefused: "refuses fields that are called as if they were of tus",
+    BlanksCount: "takes blanks around a value for a part of it",
+    MetadataCutOff: "drops metadata after 4 KiB",
+    FilenameAsItIs: "puts the file name of the metadata into Content-Disposition as it is",
 
     // Bodies: body.rs.
     ChunkSizeMalformedTaken: "takes a malformed chunk size for the number it begins with",

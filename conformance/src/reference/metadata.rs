@@ -22,7 +22,9 @@ pub(super) fn received(server: &Server, fields: &Fields) -> Result<Option<Vec<u8
         let is_named = key.iter().all(u8::is_ascii_graphic)
             && (!key.is_empty() || server.has(Flaw::MetadataKeyEmptyTaken));
         let is_new = keys.insert(key) || server.has(Flaw::MetadataKeyTwiceTaken);
-        let is_base64 = STANDARD.decode(value).is_ok() || server.has(Flaw::MetadataBadBase64Taken);
+        let is_blank = value.contains(&b' ') && server.has(Flaw::MetadataBlankTaken);
+        let is_base64 =
+            STANDARD.decode(value).is_ok() || is_blank || server.has(Flaw::MetadataBadBase64Taken);
         let is_refused = value.is_empty() && server.has(Flaw::MetadataEmptyRefused);
         if !is_named || !is_new || !is_base64 || is_refused {
             return Err(Answer::new(400));
@@ -44,6 +46,12 @@ fn pairs(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         })
 }
 
+/// The file's name as it came, where there is one.
+pub(super) fn filename(raw: &[u8]) -> Option<Vec<u8>> {
+    let (_, value) = pairs(raw).find(|(key, _)| *key == b"filename")?;
+    STANDARD.decode(value).ok()
+}
+
 /// What HEAD tells of it: just what was received, without a flaw.
 pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
     let lossy = |value: &[u8]| {
@@ -52,6 +60,9 @@ pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
             .encode(String::from_utf8_lossy(&bytes).as_bytes())
             .into_bytes()
     };
+    if server.has(Flaw::MetadataCutOff) {
+        return raw[..raw.len().min(4 << 10)].to_vec();
+    }
     let mut all: Vec<(&[u8], Vec<u8>)> = pairs(raw)
         .map(|(key, value)| (key, value.to_vec()))
         .collect();
@@ -65,20 +76,22 @@ pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
         all.sort();
     } else if server.has(Flaw::MetadataEmptyDropped) {
         all.retain(|(_, value)| !value.is_empty());
+    } else if server.has(Flaw::MetadataOnePair) {
+        all.truncate(1);
     } else if !server.has(Flaw::MetadataReformed) {
         return raw.to_vec();
     }
-    // Each key with a blank, and a blank after each comma for the other form.
-    let comma: &[u8] = if server.has(Flaw::MetadataReformed) {
-        b", "
+    // The other form has a blank more everywhere.
+    let (comma, space): (&[u8], &[u8]) = if server.has(Flaw::MetadataReformed) {
+        (b", ", b"  ")
     } else {
-        b","
+        (b",", b" ")
     };
     let pairs: Vec<Vec<u8>> = all
         .iter()
         .map(|(key, value)| match value.as_slice() {
             [] => key.to_vec(),
-            value => [key, &b" "[..], value].concat(),
+            value => [key, space, value].concat(),
         })
         .collect();
     pairs.join(comma)

@@ -9,6 +9,7 @@
 //! - `core`: which request is for whom; OPTIONS, HEAD, GET and DELETE; `patch`, `append`: PATCH, and how
 //!   bytes come in
 //! - `download`: what GET gives, in part and under conditions
+//! - `hostile`: what falls for hostile requests, all of it flaws
 //! - `creation`, `metadata`, `concat`, `checksum`, `cors`: the extensions, and what browsers need
 
 mod answer;
@@ -23,6 +24,7 @@ mod creation;
 mod date;
 mod download;
 pub mod fault;
+mod hostile;
 mod metadata;
 mod patch;
 mod request;

@@ -16,8 +16,16 @@ pub(super) fn patch(
     body: &mut Body<'_, '_>,
     id: &str,
 ) -> Reply {
-    let is_final = server.store.lock().find_to_write(id)?.is_final();
-    if is_final && !server.has(Flaw::FinalPatched) {
+    let (is_final, is_waiting, is_partial) = {
+        let mut uploads = server.store.lock();
+        let kind = &uploads.find_to_write(id)?.kind;
+        let is_waiting = matches!(kind, Kind::Final { joined: false, .. });
+        let is_final = matches!(kind, Kind::Final { .. });
+        (is_final, is_waiting, *kind == Kind::Partial)
+    };
+    let takes =
+        server.has(Flaw::FinalPatched) || (is_waiting && server.has(Flaw::UnfinishedPatched));
+    if is_final && !takes {
         if server.has(Flaw::FinalPatchSpoilsParts) {
             spoil_parts(server, id);
         }
@@ -28,7 +36,8 @@ pub(super) fn patch(
         return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
     }
     let claimed = claimed(server, fields)?;
-    let declared = declared(server, fields)?;
+    let declared = declared(server, fields)?
+        .filter(|_| body.length() != Some(0) || !server.has(Flaw::DeclaredWantsBytes));
     let sum = match sum(server, fields) {
         Ok(sum) => sum,
         Err(NoSum::Unknown) => {
@@ -36,6 +45,10 @@ pub(super) fn patch(
         }
         Err(NoSum::Malformed) => return Err(Answer::new(400)),
     };
+    let sum = sum.filter(|_| !is_partial || !server.has(Flaw::ChecksumPartialIgnored));
+    if is_partial && server.has(Flaw::PartsOneByOne) && is_another_written(server, id) {
+        return Err(Answer::new(423));
+    }
     if body.length() == Some(0) && server.has(Flaw::EmptyPatchRefused) {
         return Err(Answer::new(400));
     }
@@ -66,14 +79,26 @@ fn is_bytes(server: &Server, found: Option<&[u8]>) -> bool {
     found.is_some_and(|found| found == TYPE || (!minds && found.eq_ignore_ascii_case(TYPE)))
 }
 
+/// Whether another partial upload is being written.
+fn is_another_written(server: &Server, id: &str) -> bool {
+    let uploads = server.store.lock();
+    uploads.map.iter().any(|(other, upload)| {
+        other != id && upload.kind == Kind::Partial && upload.writer.is_some()
+    })
+}
+
 /// `Upload-Offset`.
 fn claimed(server: &Server, fields: &Fields) -> Result<Option<u64>, Answer> {
     match fields.one("Upload-Offset")? {
         None if server.has(Flaw::OffsetMissingTaken) => Ok(None),
+        None if server.has(Flaw::TrailerMerged) && fields.lists("Trailer", "Upload-Offset") => {
+            Ok(None)
+        }
         None => Err(Answer::new(400)),
         Some(text) => match digits(text) {
             None if server.has(Flaw::OffsetMalformedTaken) => Ok(Some(careless(text, 10))),
             None => Err(Answer::new(400)),
+            Some(offset) if server.has(Flaw::OffsetWraps) => Ok(Some(offset & 0xffff_ffff)),
             offset => Ok(offset),
         },
     }

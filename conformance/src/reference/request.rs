@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::body::Framing;
-use super::{Flaw, Server};
+use super::{Flaw, Server, hostile};
 
 /// A silent client is left after this.
 const IDLE: Duration = Duration::from_mins(1);
@@ -160,6 +160,10 @@ impl Fields {
         self.all(name).next().is_some()
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether a list in this field has `item`, in capitals or not.
     pub(super) fn lists(&self, name: &str, item: &str) -> bool {
         self.all(name)
@@ -208,7 +212,7 @@ impl Fields {
             return Err(BAD);
         }
         let value = match &line[colon + 1..] {
-            [b' ', value @ ..] if server.has(Flaw::BlanksKept) => value,
+            [b' ', value @ ..] if server.has(Flaw::BlanksCount) => value,
             value => trim(value),
         };
         let control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
@@ -216,6 +220,12 @@ impl Fields {
             return Err(BAD);
         }
         let name = String::from_utf8_lossy(name).into_owned();
+        if server.has(Flaw::ObsTextRefused) && !value.is_ascii() {
+            return Err(BAD);
+        }
+        if server.has(Flaw::TwiceFirstTaken) && name.starts_with("Upload-") && self.has(&name) {
+            return Ok(());
+        }
         if server.has(Flaw::NamesMindCase) && !is_as_in_the_spec(&name) {
             return Ok(());
         }
@@ -387,7 +397,12 @@ fn path(target: &str, method: &str, server: &Server) -> Result<String, Trouble> 
         }
         rest.find('/').map_or("/", |at| &rest[at..])
     };
-    Ok(path.split(['?', '#']).next().unwrap_or(path).to_owned())
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    if server.has(Flaw::NamesMindEncoding) {
+        Ok(path.to_owned())
+    } else {
+        Ok(hostile::normal(path))
+    }
 }
 
 /// What stands before the path of an absolute target.

@@ -22,7 +22,7 @@ impl Store {
             map: HashMap::new(),
             names: RandomState::new(),
             created: 0,
-            first: None,
+            touches: 0,
         }))
     }
 
@@ -37,8 +37,7 @@ pub(super) struct Uploads {
     pub(super) map: HashMap<String, Upload>,
     names: RandomState,
     created: u64,
-    /// The upload that was created first.
-    first: Option<String>,
+    touches: u64,
 }
 
 #[derive(Debug, Default)]
@@ -58,9 +57,17 @@ pub(super) struct Upload {
     pub(super) writer: Option<u64>,
     /// The offset when that one began.
     pub(super) committed: u64,
+    /// There was a PATCH with a checksum.
+    pub(super) had_sum: bool,
+    /// There was a HEAD.
+    pub(super) seen: bool,
     /// In seconds since 1970.
     pub(super) expires: u64,
     pub(super) fate: Fate,
+    /// Its place in the order of creation.
+    pub(super) number: u64,
+    /// Its place in the order of what was last written or created.
+    pub(super) touched: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,19 +113,23 @@ impl Uploads {
     }
 
     /// Keeps a new upload; its name cannot be guessed from another's.
-    pub(super) fn create(&mut self, upload: Upload) -> String {
+    pub(super) fn create(&mut self, mut upload: Upload) -> String {
         self.created += 1;
+        upload.number = self.created;
         let id = format!("{:016x}{}", self.names.hash_one(self.created), self.created);
         self.map.insert(id.clone(), upload);
-        self.first.get_or_insert_with(|| id.clone());
         self.touch(&id);
         self.settle();
         id
     }
 
-    /// The id of the upload that was created first.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.first.as_deref()
+    /// The first upload with the same metadata; an id ends in the number of its creation.
+    pub(super) fn like<'u>(&'u self, id: &'u str) -> &'u str {
+        let metadata = &self.map[id].metadata;
+        let same = self.map.iter().filter(|(_, one)| one.metadata == *metadata);
+        same.map(|(id, _)| id.as_str())
+            .min_by_key(|id| (id.len(), &id[16..]))
+            .unwrap_or(id)
     }
 
     /// The upload, or 404 or 410.
@@ -194,6 +205,10 @@ impl Uploads {
     /// Something happened to an upload: it lives on, and so do final uploads that wait for it, and their parts.
     pub(super) fn touch(&mut self, id: &str) {
         let expires = date::now().div_ceil(1000) + LIFE;
+        self.touches += 1;
+        if let Some(upload) = self.map.get_mut(id) {
+            upload.touched = self.touches;
+        }
         let mut all = vec![id.to_owned()];
         for (name, upload) in &self.map {
             if let Kind::Final {
@@ -246,7 +261,8 @@ impl Uploads {
             return;
         };
         let mut data = Vec::new();
-        let mut lost = self.sum(parts).is_some_and(|sum| sum > MAX_SIZE);
+        let mut lost =
+            self.sum(parts).is_some_and(|sum| sum > MAX_SIZE) && !self.has(Flaw::ConcatPastMax);
         let mut done = true;
         for part in parts {
             match self.map.get(part) {
@@ -254,6 +270,7 @@ impl Uploads {
                     done &= self.is_complete(part);
                     data.extend_from_slice(&part.data);
                 }
+                _ if self.has(Flaw::UnfinishedWithoutDeleted) => {}
                 _ => lost = true,
             }
         }
