@@ -114,41 +114,6 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .fault(Fault::Flaw(Flaw::ObsTextRefused)),
-    should(
-        "fields.unknown",
-        "RFC 9110, 5.1",
-        "Other recipients SHOULD ignore unrecognized header and trailer fields",
-        |client| {
-            let unknown = |request: Request| {
-                request
-                    .field("Upload-Complete-At", "dawn")
-                    .field("Tus-Flavour", "1")
-                    .field("X-Upload-Offset", 7)
-            };
-            let upload = client.post(5).field("Upload-Size", 6);
-            let answer = client.send(&unknown(upload))?;
-            ensure(
-                answer.status == 201,
-                format!("POST with unknown fields answered by {}", answer.status),
-            )?;
-            let upload = client.location(&answer).map_err(Stop::Broken)?;
-            let answer = client.send(&unknown(client.patch(&upload, 0)).body("hello"))?;
-            ensure(
-                answer.status == 204,
-                format!("PATCH with unknown fields answered by {}", answer.status),
-            )?;
-            client.ensure_offset(&upload, 5)
-        },
-    )
-    .fault(Fault::Flaw(Flaw::UnknownFieldsRefused)),
-    must(
-        "fields.large",
-        "RFC 9110, 5.4",
-        "A server that receives a request header field line, field value, or set of fields larger than it wishes to process \
-         MUST respond with an appropriate 4xx (Client Error) status code",
-        Fault::Flaw(Flaw::MetadataCutOff),
-        large,
-    ),
 ];
 
 fn twice_checksum(client: &Client<'_>) -> Outcome {
