@@ -1,13 +1,12 @@
-//! The fields of requests, whatever they mean: repeated, unknown, large, and other than ASCII.
+//! The fields of requests, whatever they mean: repeated, and other than ASCII.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
+use crate::case::{Case, Need, Outcome, Stop, ensure, should};
 use crate::client::Client;
 use crate::reference::{Fault, Flaw};
-use crate::wire::{Request, WireError};
 
 pub(super) const CASES: &[Case] = &[
     should(
@@ -131,35 +130,4 @@ fn twice_checksum(client: &Client<'_>) -> Outcome {
         )?;
     }
     client.ensure_offset(&upload, 0)
-}
-
-/// Taken whole or refused, but not cut.
-fn large(client: &Client<'_>) -> Outcome {
-    for size in [4_500, 20_000, 50_000] {
-        let value = format!("large {}", STANDARD.encode(vec![b'x'; size / 4 * 3]));
-        let answer = match client.send(&client.post(5).field("Upload-Metadata", &value)) {
-            // Refused before it was read to its end: the answer may be lost with the connection.
-            Err(WireError::Send(_) | WireError::Cut(_) | WireError::Read(_)) => {
-                return Err(Stop::Skip(format!(
-                    "the connection ended while {size} bytes of metadata were sent"
-                )));
-            }
-            answer => answer?,
-        };
-        if (400..500).contains(&answer.status) {
-            continue;
-        }
-        let upload = client.location(&answer).map_err(Stop::Broken)?;
-        let answer = client.send(&client.head(&upload))?;
-        let found = answer.get("Upload-Metadata").unwrap_or_default();
-        ensure(
-            found == value,
-            format!(
-                "of {} bytes of metadata, {} are given back",
-                value.len(),
-                found.len()
-            ),
-        )?;
-    }
-    Ok(())
 }
