@@ -47,7 +47,7 @@ def build(servers: Sequence[str]) -> None:
         shutil.copytree(PEERS / "node", node(), dirs_exist_ok=True)
         call(["npm", "ci", "--no-audit", "--no-fund"], node())
     if "rustus" in servers and not rustus().exists():
-        install = ["cargo", "install", "rustus", "--version", VERSIONS["rustus"], "--locked", "--root", str(rustus().parents[1])]
+        install = ["cargo", "install", "rustus", "--version", VERSIONS["rustus"], "--locked", "--features", "hashers", "--root", str(rustus().parents[1])]
         call([*install, "--target-dir", str(BENCH / "rustus-target")], BENCH)
         shutil.rmtree(BENCH / "rustus-target", ignore_errors=True)
 
@@ -80,9 +80,10 @@ def command(server: str, data: Path, port: int, limits: Limits, more: Sequence[s
             base += ["-max-size", str(size)] * (size is not None)
         case "@tus/server":
             base = ["node", "server.mjs", str(port), str(data), str(size or ""), str(expire or "")]
-        case "rustus":  # has no expiration either, and its --max-body-size is of a request
+        case "rustus":  # has no expiration either, nor a maximum of an upload: --max-body-size is of a request
             base = [str(rustus()), "--host", "127.0.0.1", "--port", str(port), "--url", "/files"]
             base += ["--data-dir", str(data / "data"), "--info-dir", str(data / "info")]
+            base += ["--max-body-size", str(2**30)]
         case _:
             raise ValueError(server)
     return [*base, *more]

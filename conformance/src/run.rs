@@ -163,11 +163,13 @@ fn judge(server: &Server, case: &Case, client: &Client<'_>) -> (Verdict, String)
     if over() {
         return (Verdict::Skip, "no time was left".to_owned());
     }
-    if case.risky && Conn::open(&server.url).is_err() {
-        return (Verdict::Skip, "the server is not there any more".to_owned());
+    if case.risky && !is_there(server) {
+        return (Verdict::Skip, GONE.to_owned());
     }
     match (case.run)(client) {
         Ok(()) => (Verdict::Pass, String::new()),
+        // One that runs alone has brought it down; of others nobody knows which.
+        Err(_) if !case.risky && !is_there(server) => (Verdict::Skip, GONE.to_owned()),
         Err(Stop::Skip(why)) => (Verdict::Skip, why),
         Err(Stop::Broken(_)) if over() => (Verdict::Skip, "no time was left".to_owned()),
         Err(Stop::Broken(why)) => match case.level {
@@ -176,6 +178,15 @@ fn judge(server: &Server, case: &Case, client: &Client<'_>) -> (Verdict, String)
             Level::May => (Verdict::Skip, format!("optional, and not so here: {why}")),
         },
     }
+}
+
+/// Why a case says nothing of a server that has ended.
+pub const GONE: &str = "the server cannot be reached any more";
+
+/// Whether the server still takes connections.
+#[must_use]
+pub fn is_there(server: &Server) -> bool {
+    Conn::open(&server.url).is_ok()
 }
 
 /// What a server does not offer, if it lacks it.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tus_conformance::case::Case;
-use tus_conformance::run::{Tried, Verdict, look_at, run};
+use tus_conformance::run::{Tried, Verdict, is_there, look_at, run};
 use tus_conformance::target::Url;
 use tus_conformance::{cases, report};
 
@@ -16,7 +16,8 @@ use tus_conformance::{cases, report};
 /// Makes small uploads, some of them broken on purpose, and terminates them afterwards where the server can do that. A run
 /// takes less than a minute.
 ///
-/// Exit status: 0 if every MUST that could be tried is kept, 1 if one is broken, 2 if the server cannot be checked.
+/// Exit status: 0 if every MUST that could be tried is kept, 1 if one is broken, 2 if the server cannot be checked, or ended
+/// meanwhile.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -82,6 +83,11 @@ fn check(cli: &Cli) -> io::Result<ExitCode> {
         writeln!(out, "{}", report::json(&server, &tried)?)?;
     } else {
         write!(out, "{}", report::table(&server, &tried, cli.verbose))?;
+    }
+    if !is_there(&server) {
+        return Err(io::Error::other(
+            "the server has ended, and what it broke is not all known",
+        ));
     }
     Ok(match report::count(&tried, Verdict::Fail) {
         0 => ExitCode::SUCCESS,

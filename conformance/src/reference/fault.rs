@@ -69,7 +69,7 @@ flaws! {
     OptionsMindsVersion: "answers OPTIONS with 412 for its Tus-Resumable",
     OptionsWantsVersion: "answers OPTIONS, preflights too, with 412 where Tus-Resumable is missing",
     OverrideIgnored: "ignores X-HTTP-Method-Override",
-    OverrideOnPostOnly: "heeds X-HTTP-Method-Override on POST only",
+    OverrideCreates: "creates at each POST to the creation URL, whatever X-HTTP-Method-Override says",
     OverrideKnowsPatchOnly: "knows no method but PATCH in X-HTTP-Method-Override",
     OverrideMindsCase: "knows X-HTTP-Method-Override in capitals only",
     NamesMindCase: "knows field names only as the spec writes them",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::body::Framing;
-use super::{Flaw, Server, hostile};
+use super::{BASE, Flaw, Server, hostile};
 
 /// A silent client is left after this.
 const IDLE: Duration = Duration::from_mins(1);
@@ -280,7 +280,7 @@ impl Request {
 
     fn heeds_override(&self, server: &Server, other: &[u8]) -> bool {
         !(server.has(Flaw::OverrideIgnored)
-            || (server.has(Flaw::OverrideOnPostOnly) && self.method != "POST")
+            || (server.has(Flaw::OverrideCreates) && BASE.starts_with(&self.path))
             || (server.has(Flaw::OverrideKnowsPatchOnly) && other != b"PATCH"))
     }
 
