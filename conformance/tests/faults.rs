@@ -17,7 +17,7 @@ const FEW: usize = 4;
 /// Faults tried at once: a run waits more than it works.
 const AT_ONCE: usize = 6;
 /// One fault in so many is tried with the cases that are not about it too; all of them with `HIGHWATER_TEST_LONG`, which takes
-/// a quarter of an hour.
+/// some minutes.
 const SAMPLE: usize = 12;
 
 fn tried(fault: Option<Fault>, cases: &[&'static Case]) -> Vec<Tried> {
