@@ -8,4 +8,5 @@ mod check;
 mod kills;
 mod load;
 mod places;
+mod power;
 mod users;

@@ -1,5 +1,6 @@
 //! After the server came back: what its clients were told, held against what it tells and serves now.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,11 +102,17 @@ impl Check<'_> {
                 }
             }
         }
+        // A final that waits for a part that is lost.
+        let serials: HashSet<_> = stay.iter().map(|upload| upload.serial).collect();
+        stay.retain(|upload| {
+            upload.is_complete() || upload.parts.iter().all(|one| serials.contains(&one.serial))
+        });
         *self.load.uploads() = stay;
         found
     }
 
-    /// Creations that were never answered are found by their sidecars, and are told apart by their metadata.
+    /// Creations that were never answered are found by their sidecars, and are told apart by their metadata. So are uploads
+    /// that were gone and are there again, as they may be after a power cut.
     async fn meet_untold(&self, found: &mut Found) {
         let mut names = Vec::new();
         walk(&self.data.join("info"), &mut |path| {
@@ -113,24 +120,25 @@ impl Check<'_> {
             names.push(format!("/files/{}", name.trim_end_matches(".json")));
         });
         let uploads = self.load.uploads().clone();
-        let known: std::collections::HashSet<_> =
-            uploads.iter().filter_map(|upload| upload.path()).collect();
+        let known: HashSet<_> = uploads.iter().filter_map(|upload| upload.path()).collect();
         for path in names.into_iter().filter(|path| !known.contains(path)) {
             let head = self.client.head(&path).await;
             if head.status != 200 {
                 continue;
             }
             let number = head.header("Upload-Metadata").and_then(serial);
-            let meant = uploads.iter().find(|one| Some(one.serial) == number);
-            match meant {
-                Some(upload) => {
-                    found.untold += 1;
-                    upload.facts().path.get_or_insert(path);
-                }
-                None => found
-                    .wrong
-                    .push(format!("nobody has created {path}: {head:?}")),
+            let Some(upload) = number.and_then(|number| self.load.by_serial(number)) else {
+                let wrong = format!("nobody has created {path}: {head:?}");
+                found.wrong.push(wrong);
+                continue;
+            };
+            found.untold += 1;
+            let mut facts = upload.facts();
+            if facts.path.is_some() {
+                (facts.told, facts.checked, facts.created) = (0, None, false);
+                self.load.uploads().push(upload.clone());
             }
+            facts.path = Some(path);
         }
     }
 
@@ -253,7 +261,15 @@ impl Check<'_> {
             file
         };
         if stored.len() as u64 != offset || !self.is_right(upload, &stored) {
-            return Err(format!("wrong bytes in {offset} of {}", id(path)));
+            let right = self.load.bytes(upload, 0..upload.length());
+            let same = stored
+                .iter()
+                .zip(&right)
+                .take_while(|(a, b)| a == b)
+                .count();
+            let zeros = stored[same..].iter().all(|byte| *byte == 0);
+            let what = if zeros { "zeros" } else { "other bytes" };
+            return Err(format!("{what} from {same} on in {offset} of {}", id(path)));
         }
         Ok(())
     }

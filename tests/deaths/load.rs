@@ -1,5 +1,6 @@
 //! What the clients of a mixed load know: each upload with the most that was told of it, and the requests in flight.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -154,9 +155,13 @@ pub struct Flight {
 pub struct Load {
     pub source: Vec<u8>,
     uploads: Mutex<Vec<Arc<Upload>>>,
+    /// Those that are gone as well, by their serial numbers.
+    all: Mutex<HashMap<usize, Arc<Upload>>>,
     flights: Mutex<Vec<Arc<Flight>>>,
     serial: AtomicUsize,
     seed: u64,
+    /// Uploads that were told to be complete since the start.
+    completed: AtomicUsize,
     /// From now on anything may be answered.
     pub cut: AtomicBool,
 }
@@ -166,9 +171,11 @@ impl Load {
         Arc::new(Self {
             source: bytes(seed, SOURCE),
             uploads: Mutex::default(),
+            all: Mutex::default(),
             flights: Mutex::default(),
             serial: AtomicUsize::new(0),
             seed,
+            completed: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
         })
     }
@@ -177,6 +184,7 @@ impl Load {
     pub fn start(self: &Arc<Self>, client: Client) -> Users {
         self.cut.store(false, Ordering::SeqCst);
         self.flights().clear();
+        self.completed.store(0, Ordering::SeqCst);
         let round = self.serial.fetch_add(1, Ordering::Relaxed) as u64;
         let user = |(number, job): (usize, &Kind)| {
             let dice = Dice::new(self.seed ^ (round << 8) ^ number as u64);
@@ -191,6 +199,14 @@ impl Load {
 
     pub fn flights(&self) -> MutexGuard<'_, Vec<Arc<Flight>>> {
         self.flights.lock().expect("nobody panicked with it")
+    }
+
+    pub fn completes(&self) {
+        self.completed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn complete(&self) -> usize {
+        self.completed.load(Ordering::SeqCst)
     }
 
     /// Notes an upload that is about to be created.
@@ -218,7 +234,15 @@ impl Load {
             }),
         });
         self.uploads().push(upload.clone());
+        let mut all = self.all.lock().expect("nobody panicked with it");
+        all.insert(upload.serial, upload.clone());
         upload
+    }
+
+    /// Whatever became of it.
+    pub fn by_serial(&self, serial: usize) -> Option<Arc<Upload>> {
+        let all = self.all.lock().expect("nobody panicked with it");
+        all.get(&serial).cloned()
     }
 
     /// The bytes of `range` of an upload.

@@ -137,6 +137,7 @@ impl User {
         while !upload.is_complete() {
             self.step(upload, kind).await?;
         }
+        self.load.completes();
         Some(())
     }
 
