@@ -9,4 +9,5 @@ mod kills;
 mod load;
 mod places;
 mod power;
+mod records;
 mod users;
