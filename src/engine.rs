@@ -14,6 +14,7 @@ mod end;
 mod expiry;
 mod ingest;
 mod join;
+mod late;
 mod load;
 mod recovery;
 mod table;
@@ -80,6 +81,9 @@ pub(crate) struct Inner {
     locks: Arc<dyn Locker>,
     table: Table,
     waiting: join::Waiting,
+    late: late::Late,
+    /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
+    no_records: bool,
     /// Tasks that must end before the stores close: appends, joins, assembly.
     tasks: TaskTracker,
     /// Appends seal and commit, background work ends.

@@ -191,6 +191,12 @@ impl Record {
         matches!(self.status, Status::Assembling | Status::Completed)
     }
 
+    /// Whether this is complete with bytes that may not survive a power cut.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.is_complete() && self.synced < self.offset
+    }
+
     /// Whether this is what is left of an upload that ended: terminated or expired.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {

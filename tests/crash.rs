@@ -1,9 +1,9 @@
 //! Invariants 1 and 3 with the real binary, killed at every point that can be hit: what was acknowledged holds, and what was
-//! told is there. Joins and assembly, a damaged state store, and a mixed load are below.
+//! told is there. Joins and assembly, and a damaged state store are below;
+//! a mixed load is in `deaths`.
 
 mod damage;
 mod joins;
-mod mixed;
 
 use std::path::PathBuf;
 use std::process::Command;

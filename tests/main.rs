@@ -5,6 +5,7 @@ mod concatenation;
 mod crash;
 mod creation;
 mod damage;
+mod deaths;
 mod disk_frozen;
 mod disk_full;
 mod download;

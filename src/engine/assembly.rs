@@ -247,7 +247,8 @@ impl Inner {
             let segment = joiner.adopt(&entry.id, whole, *start, *len).await?;
             changes.push(Change {
                 details: vec![(Detail::Segments, Some(load::encode(&[segment.clone()][..])))],
-                ..Change::record(&entry.id, Some(record.clone()), Some(record))
+                // The final's file was synced before its record was switched.
+                ..Change::record(&entry.id, Some(record.clone()), Some(synced(&record)))
             });
             held.push((guard, entry, segment));
         }
@@ -264,7 +265,10 @@ impl Inner {
         }
         let mut old = Vec::with_capacity(held.len());
         for (_, entry, segment) in &held {
-            entry.image().blob = Arc::new(Blob::Segments(vec![segment.clone()]));
+            let mut image = entry.image();
+            image.blob = Arc::new(Blob::Segments(vec![segment.clone()]));
+            image.record = synced(&image.record);
+            drop(image);
             old.push(File::Upload(entry.id.clone()));
         }
         self.discard(&old).await;
@@ -275,5 +279,13 @@ impl Inner {
         if let Err(error) = self.blobs.remove(files).await {
             warn!(%error, "files are removed later");
         }
+    }
+}
+
+/// A complete upload whose bytes are on the disk.
+fn synced(record: &Record) -> Record {
+    Record {
+        synced: record.offset,
+        ..record.clone()
     }
 }

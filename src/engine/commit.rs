@@ -263,11 +263,13 @@ impl Inner {
         }
         next.unverified_from = None;
         self.stamp(&mut next);
+        // Without a sync it stays open until it has one.
+        let late = next.is_unsynced();
         let marked = entry.image().marked_open;
-        let marks = if marked {
-            vec![(Mark::Open, false)]
-        } else {
+        let marks = if marked == late {
             Vec::new()
+        } else {
+            vec![(Mark::Open, late)]
         };
         let promise = match (process, entry.record()) {
             (false, _) => Promise::Synced,
@@ -287,7 +289,10 @@ impl Inner {
             },
         )
         .await?;
-        entry.image().marked_open = false;
+        entry.image().marked_open = late;
+        if late {
+            self.late.push(&entry.id);
+        }
         if entry.is_complete_partial() {
             self.part_complete(&entry.id).await;
         }

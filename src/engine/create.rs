@@ -38,7 +38,7 @@ impl Inner {
         &self,
         id: UploadId,
         mut image: Image,
-        marks: Vec<(Mark, bool)>,
+        mut marks: Vec<(Mark, bool)>,
     ) -> Result<View, Reject> {
         image.record.power_cuts = self.options.power_cuts;
         self.stamp(&mut image.record);
@@ -50,6 +50,12 @@ impl Inner {
         } else {
             Promise::Flushed
         };
+        if promise == Promise::Synced {
+            // What a final has is synced below, before anybody is told of it.
+            image.record.synced = image.record.offset;
+        } else if image.record.is_unsynced() {
+            marks.push((Mark::Open, true));
+        }
         let entry = Arc::new(Entry::new(id.clone(), image));
         let store = async {
             let change = Change {
@@ -82,6 +88,9 @@ impl Inner {
                 warn!(%id, %error, "what was left of a failed creation is removed later");
             }
             return Err(reject);
+        }
+        if entry.record().is_unsynced() {
+            self.late.push(&entry.id);
         }
         if empty {
             self.tell_complete(&entry);

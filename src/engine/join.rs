@@ -389,6 +389,13 @@ impl Inner {
         }
         record.length = Some(length);
         record.offset = length;
+        if promise == Promise::Synced {
+            record.synced = length;
+        }
+        let late = record.is_unsynced();
+        if late {
+            marks.push((Mark::Open, true));
+        }
         record.touched = now();
         self.stamp(&mut record);
         let details = vec![(Detail::Segments, segments_of(&blob).map(load::encode))];
@@ -396,6 +403,9 @@ impl Inner {
         entry.image().blob = Arc::new(blob);
         self.change(entry, record, promise, More { details, marks })
             .await?;
+        if late {
+            self.late.push(&entry.id);
+        }
         Ok(Some(length))
     }
 }

@@ -130,6 +130,9 @@ impl Inner {
         if record.is_complete() {
             if self.blobs.stored(&blob).await? < record.offset {
                 self.fail(entry, Failure::BlobLost, Vec::new()).await;
+            } else if record.is_unsynced() && record.power_cuts != self.options.power_cuts {
+                error!(id = %entry.id, "a power cut came before this complete upload was synced: what its file holds is not known");
+                self.fail(entry, Failure::DiskFault, Vec::new()).await;
             }
             return Ok(false);
         }
@@ -196,11 +199,15 @@ impl Inner {
             }
         };
         self.stamp(&mut next);
+        let late = next.is_unsynced();
         let more = More {
-            marks: vec![(Mark::Open, false)],
+            marks: vec![(Mark::Open, late)],
             ..More::default()
         };
         self.change(entry, next, promise, more).await?;
+        if late {
+            self.late.push(&entry.id);
+        }
         Ok(completed)
     }
 

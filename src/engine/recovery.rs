@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::about::About;
 use super::join::Waiting;
+use super::late::Late;
 use super::table::Table;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
@@ -46,6 +47,7 @@ impl Engine {
         locks: Arc<dyn Locker>,
         rebuild: bool,
     ) -> Result<(Self, Recovered), Reject> {
+        let no_records = state.scan(None, 1).await?.is_empty();
         let inner = Arc::new(Inner {
             options,
             blobs,
@@ -53,6 +55,8 @@ impl Engine {
             locks,
             table: Table::default(),
             waiting: Waiting::default(),
+            late: Late::default(),
+            no_records,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             appending: AtomicUsize::new(0),
@@ -62,7 +66,7 @@ impl Engine {
         });
         let mut found = Recovered::default();
         // sled takes a log whose beginning is damaged for an empty one: no record at all is no proof that there was none.
-        if rebuild || inner.state.scan(None, 1).await?.is_empty() {
+        if rebuild || no_records {
             found.rebuilt = inner.rebuild().await?;
         }
         inner.recover(&mut found).await?;
@@ -87,6 +91,10 @@ impl Inner {
         found.open = open.len();
         for id in &open {
             if let Some(entry) = self.entry_logged(id).await {
+                if entry.record().is_unsynced() {
+                    self.late.push(id);
+                    continue;
+                }
                 let more = More {
                     marks: vec![(Mark::Open, false)],
                     ..More::default()
@@ -198,6 +206,12 @@ impl Inner {
             }
         }
         self.stamp(&mut record);
+        if self.options.power_lost && !self.no_records && record.is_complete() && record.offset > 0
+        {
+            // The record of what was told to be complete, and synced, is there; this one's file may hold anything.
+            error!(%id, "a power cut took this upload's record, and what its file holds is not known");
+            record.status = Status::Failed(Failure::DiskFault);
+        }
         change.record = Some(record);
         let details = [
             (Detail::Metadata, about.metadata.map(String::into_bytes)),

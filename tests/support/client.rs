@@ -202,6 +202,10 @@ impl Request {
         }
     }
 
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Display) -> Self {
         self.headers.push((name.into(), value.to_string()));

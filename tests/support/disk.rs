@@ -15,7 +15,7 @@ const THAW: Duration = Duration::from_secs(5);
 pub struct Disk {
     mount: PathBuf,
     /// Of the image and of what it is mounted on; removed last.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Disk {
@@ -28,12 +28,23 @@ impl Disk {
         tool("mkfs.ext4", "e2fsprogs", |mkfs| {
             mkfs.args(["-q", "-m", "0"]).arg(&image)
         });
+        let disk = Self { mount, dir };
+        disk.mount();
+        disk
+    }
+
+    /// Mounts the ext4 that is in the image.
+    pub fn mount(&self) {
         tool("mount", "mount", |it| {
             // An error makes it read-only, which is how a test makes it so under open files.
             it.args(["-t", "ext4", "-o", "loop,errors=remount-ro"])
-                .args([&image, &mount])
+                .args([&self.image(), &self.mount])
         });
-        Self { mount, _dir: dir }
+    }
+
+    /// What an ext4 lies in.
+    pub fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
     }
 
     /// A tmpfs of so many MiB.
@@ -43,7 +54,7 @@ impl Disk {
             it.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
                 .arg(&mount)
         });
-        Self { mount, _dir: dir }
+        Self { mount, dir }
     }
 
     pub fn path(&self) -> &Path {

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod disk;
 pub mod http2;
+pub mod power;
 pub mod process;
 pub mod rounds;
 pub mod slow;
