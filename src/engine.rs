@@ -63,7 +63,7 @@ pub struct Options {
     pub network_timeout: Option<Duration>,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
-    /// Whether the last of them was just before this start; from [`DataDir`].
+    /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
     pub power_lost: bool,
 }
 
