@@ -338,8 +338,11 @@ impl Inner {
         promise: Promise,
         more: More,
     ) -> Result<(), Reject> {
-        record.power_cuts = self.options.power_cuts;
         let before = entry.record();
+        // What failed is not believed anew: if its bytes come back, it is still known which power cuts they met.
+        if !matches!(record.status, Status::Failed(_)) {
+            record.power_cuts = self.options.power_cuts;
+        }
         let completes = record.is_complete() && !before.is_complete();
         let change = Change {
             details: more.details,
