@@ -16,8 +16,7 @@ use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
 /// How long a tombstone stands.
 const TOMBSTONE: Duration = Duration::from_hours(24);
-/// A file of the last append rests this long before it is closed and what was reserved ahead is given back, and a complete
-/// upload this long before it is synced, where that was not done at once.
+/// A file of the last append rests this long before it is closed and what was reserved ahead is given back.
 const REST: Duration = Duration::from_secs(10);
 /// Between two chores.
 const CHORES: Duration = Duration::from_secs(1);
@@ -32,7 +31,6 @@ impl Inner {
     pub(super) async fn chores(self: Arc<Self>) {
         while self.unless_stopped(CHORES).await {
             self.rest(REST).await;
-            self.sync_late(REST).await;
             self.table.evict();
         }
     }
@@ -63,7 +61,7 @@ impl Inner {
     }
 
     /// Waits; `false` if the server stops.
-    async fn unless_stopped(&self, pause: Duration) -> bool {
+    pub(super) async fn unless_stopped(&self, pause: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(pause) => true,

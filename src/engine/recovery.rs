@@ -71,6 +71,7 @@ impl Engine {
         }
         inner.recover(&mut found).await?;
         inner.tasks.spawn(inner.clone().chores());
+        inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());
         inner.tasks.spawn(inner.clone().assembler());
         Ok((Self { inner }, found))
