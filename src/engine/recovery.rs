@@ -24,7 +24,7 @@ use crate::upload::{Failure, Kind, Record, Status, UploadId};
 /// What the start found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Uploads that were open at the end.
+    /// Unfinished uploads that were open at the end.
     pub open: usize,
     /// Finals that wait for parts.
     pub waiting: usize,
@@ -89,11 +89,18 @@ impl Inner {
             }
         }
         let open = self.state.marked(Mark::Open).await?;
-        found.open = open.len();
         for id in &open {
+            // Complete ones are many where nothing is synced on the way: they are looked at when they are asked for, or synced.
+            if let Ok(Some(record)) = self.state.get(id).await
+                && record.is_complete()
+            {
+                self.late.push(id);
+                continue;
+            }
+            found.open += 1;
             if let Some(entry) = self.entry_logged(id).await {
                 if entry.record().is_unsynced() {
-                    self.late.push(id);
+                    // What completed it has seen to that.
                     continue;
                 }
                 let more = More {
