@@ -18,6 +18,8 @@ mod late;
 mod load;
 mod recovery;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;

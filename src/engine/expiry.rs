@@ -35,8 +35,8 @@ impl Inner {
         }
     }
 
-    /// Runs until the server stops. The first round looks at every unfinished upload and every file, so that what a crash
-    /// left is mended even if nobody asks for it.
+    /// Runs until the server stops. The first round looks at every unfinished upload, every complete one that is not known to
+    /// be synced, and every file, so that what a crash or an older server left is mended even if nobody asks for it.
     pub(super) async fn sweeper(self: Arc<Self>) {
         let life = [self.options.expire_after, self.options.expire_completed]
             .into_iter()
@@ -105,6 +105,12 @@ impl Inner {
             self.expire(id).await;
         } else if mend && record.status == Status::Active && record.kind != Kind::Final {
             self.entry_logged(id).await;
+        } else if mend && record.is_unsynced() && !self.stop.is_cancelled() {
+            match self.sync_one(id).await {
+                // Whoever holds it may be about to sync it; if not, the next start is soon enough.
+                Ok(()) | Err(Reject::Locked) => {}
+                Err(error) => warn!(%id, %error, "a complete upload is not synced"),
+            }
         }
     }
 

@@ -166,6 +166,9 @@ impl Inner {
         let record = change.record.clone();
         let waits = change.marks.contains(&(Mark::Waiting, true));
         self.commit(vec![change], Promise::Flushed).await?;
+        if record.as_ref().is_some_and(Record::is_unsynced) {
+            self.late.push(id);
+        }
         if waits && let Some(parts) = self.state.detail(id, Detail::Parts).await? {
             let parts: Vec<UploadId> = load::decode(id, &parts)?;
             self.waiting.register(id, &parts);
@@ -205,7 +208,9 @@ impl Inner {
         } else {
             let offset = about.length.map_or(stored, |length| stored.min(length));
             record = record.advance(offset, record.touched)?;
-            record.synced = record.offset;
+            if !record.is_complete() {
+                record.synced = record.offset;
+            }
             if self.options.power_lost && !record.is_complete() {
                 // What of it was on the disk is not known any more: it is cut to nothing when it is next looked at.
                 record.offset = 0;
@@ -219,6 +224,11 @@ impl Inner {
             // The record of what was told to be complete, and synced, is there; this one's file may hold anything.
             error!(%id, "a power cut took this upload's record, and what its file holds is not known");
             record.status = Status::Failed(Failure::DiskFault);
+            change.marks.clear();
+        }
+        if record.is_unsynced() {
+            // It may have been synced, but nobody knows that any more.
+            change.marks.push((Mark::Open, true));
         }
         change.record = Some(record);
         let details = [
