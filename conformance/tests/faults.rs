@@ -13,7 +13,7 @@ use tus_conformance::run::{Tried, Verdict, look_at, run};
 use tus_conformance::target::Url;
 
 /// How many other cases a fault may make fail.
-const FEW: usize = 4;
+const FEW: usize = 12;
 /// Faults tried at once: a run waits more than it works.
 const AT_ONCE: usize = 6;
 /// One fault in so many is tried with the cases that are not about it too; all of them with `HIGHWATER_TEST_LONG`, which takes
