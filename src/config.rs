@@ -123,6 +123,16 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     pub shutdown_timeout: Duration,
 
+    /// The most uploads that one progress connection follows.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_subscriptions: usize,
+    /// The longest that a progress connection may leave a ping unanswered; pings come three times as often.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    pub progress_timeout: Duration,
+    /// The silence after which those who follow an upload are told that it is paused.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
+    pub pause_after: Duration,
+
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -173,8 +183,15 @@ impl Config {
     /// # Errors
     /// The first option that the server cannot run with.
     pub fn checked(mut self) -> Result<Self, ConfigError> {
-        if self.base_path.as_str() == "/healthz/" {
-            return Err(at("base-path")("/healthz is the server's own"));
+        for own in ["/healthz", "/progress"] {
+            if self.base_path.as_str().trim_end_matches('/') == own {
+                return Err(at("base-path")(format!("{own} is the server's own")));
+            }
+        }
+        if self.progress_timeout.is_zero() {
+            return Err(at("progress-timeout")(
+                "a client that is gone would hold its connection for ever",
+            ));
         }
         self.unix_sock = self.unix_sock.filter(|path| !path.as_os_str().is_empty());
         Cors::new(&self.cors()).map_err(|error| match error {

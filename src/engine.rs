@@ -20,6 +20,7 @@ mod recovery;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use crate::blob::{BlobError, BlobStore, File, Pieces};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::{Guard, Locker};
+use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
 
@@ -63,6 +65,8 @@ pub struct Options {
     pub keep_partials: bool,
     /// How long a body may be silent.
     pub network_timeout: Option<Duration>,
+    /// How long no byte may come before those who watch are told of a pause.
+    pub pause_after: Duration,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
@@ -86,6 +90,8 @@ pub(crate) struct Inner {
     late: late::Late,
     /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
     no_records: bool,
+    /// Those who watch.
+    hub: Arc<Hub>,
     /// Tasks that must end before the stores close: appends, joins, assembly.
     tasks: TaskTracker,
     /// Appends seal and commit, background work ends.
@@ -349,12 +355,13 @@ impl Inner {
         let change = Change {
             details: more.details,
             marks: more.marks,
-            ..Change::record(&entry.id, Some(before), Some(record.clone()))
+            ..Change::record(&entry.id, Some(before.clone()), Some(record.clone()))
         };
         if promise == Promise::Queued {
             // In memory first: who asks next must see it, and the queue keeps the order.
-            entry.image().record = record;
+            entry.image().record = record.clone();
             self.commit(vec![change], promise).await?;
+            self.tell_change(entry, &before, &record);
             if completes {
                 self.tell_complete(entry);
             }
@@ -363,7 +370,8 @@ impl Inner {
         let committed = self.commit(vec![change], promise).await;
         match &committed {
             Ok(()) => {
-                entry.image().record = record;
+                entry.image().record = record.clone();
+                self.tell_change(entry, &before, &record);
                 if completes {
                     self.tell_complete(entry);
                 }

@@ -3,6 +3,7 @@
 use crate::blob::BlobError;
 use crate::protocol::HeaderError;
 use crate::state::StateError;
+use crate::upload::Failure;
 
 /// A request that is refused, or ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,21 @@ pub enum Reject {
     /// The parts came to more than an upload may have.
     #[error("the parts of this final upload are larger together than an upload may be")]
     PartsTooLarge,
+    /// A page of an origin that is not allowed here.
+    #[error("pages of this origin may not follow uploads here")]
+    ForeignOrigin,
+    /// A request for progress that cannot be understood, and why.
+    #[error("the request for progress cannot be understood: {0}")]
+    BadSubscription(&'static str),
+    /// More uploads than one connection may follow.
+    #[error("one connection follows at most {most} uploads; leave one, or open another connection")]
+    TooManySubscriptions {
+        /// The most.
+        most: usize,
+    },
+    /// A request for a WebSocket that is no handshake of one.
+    #[error("this is a WebSocket: ask for the upgrade over HTTP/1.1, or use /progress/events")]
+    UpgradeRequired,
     /// `Tus-Resumable` is missing or not 1.0.0.
     #[error("send Tus-Resumable: 1.0.0")]
     UnsupportedVersion,
@@ -150,16 +166,18 @@ impl Reject {
             Self::BadPart(_) => (400, "bad-part"),
             Self::TooManyParts(_) => (400, "too-many-parts"),
             Self::BodyCut { .. } => (400, "body-cut"),
+            Self::BadSubscription(_) => (400, "bad-subscription"),
             Self::FinalIsFixed => (403, "final-is-fixed"),
             Self::Disabled(_) => (403, "disabled"),
+            Self::ForeignOrigin => (403, "foreign-origin"),
             Self::NotFound => (404, "not-found"),
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
             Self::Expired => (410, "expired"),
-            Self::BlobLost | Self::Blob(BlobError::Lost) => (410, "blob-lost"),
-            Self::PartGone => (410, "part-gone"),
-            Self::PartsTooLarge => (410, "parts-too-large"),
+            Self::BlobLost | Self::Blob(BlobError::Lost) => (410, Failure::BlobLost.code()),
+            Self::PartGone => (410, Failure::PartGone.code()),
+            Self::PartsTooLarge => (410, Failure::TooLarge.code()),
             Self::UnsupportedVersion => (412, "unsupported-version"),
             Self::Precondition => (412, "precondition-failed"),
             Self::TooLarge { .. } => (413, "too-large"),
@@ -168,6 +186,8 @@ impl Reject {
             Self::Range { .. } => (416, "range"),
             Self::TakenOver { .. } => (423, "taken-over"),
             Self::Locked => (423, "locked"),
+            Self::UpgradeRequired => (426, "upgrade-required"),
+            Self::TooManySubscriptions { .. } => (429, "too-many-subscriptions"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
@@ -195,6 +215,8 @@ impl Reject {
             415 => "Unsupported media type",
             416 => "Range not satisfiable",
             423 => "Locked",
+            426 => "Upgrade required",
+            429 => "Too many",
             460 => "Checksum mismatch",
             501 => "Not implemented",
             503 => "Try again soon",

@@ -11,9 +11,11 @@
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
+//! - [`progress`]: who is told what, while it happens.
 //! - [`security`]: who may do what.
 //! - [`engine`]: the use cases over the ports.
 //! - [`tus`]: the door for tus 1.0.
+//! - [`watch`]: the door for those who follow uploads.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`logging`]: what the operator is told.
 //! - [`server`]: sockets and connections.
@@ -24,9 +26,11 @@ pub mod engine;
 pub mod error;
 pub mod lock;
 pub mod logging;
+pub mod progress;
 pub mod protocol;
 pub mod security;
 pub mod server;
 pub mod state;
 pub mod tus;
 pub mod upload;
+pub mod watch;

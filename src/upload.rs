@@ -119,6 +119,18 @@ pub enum Failure {
     DiskFault,
 }
 
+impl Failure {
+    /// The stable code, as answers to requests for the upload have it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BlobLost | Self::DiskFault => "blob-lost",
+            Self::PartGone => "part-gone",
+            Self::TooLarge => "parts-too-large",
+        }
+    }
+}
+
 /// The hot part of what is stored of an upload: small, rewritten as the offset moves. The raw metadata, the list of parts
 /// and the segments lie apart, under [`crate::state::Detail`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

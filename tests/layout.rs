@@ -8,24 +8,27 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["upload"],
     &["protocol"],
-    &["blob", "state", "lock"],
+    &["blob", "state", "lock", "progress"],
     &["security"],
     &["error", "config"],
     &["engine", "logging"],
     &["tus"],
+    &["watch"],
     &["server"],
 ];
 
 /// Crates of the wire, and the only places that may name them: a module, or a file of one.
 const WIRE: &[(&str, &[&str])] = &[
-    ("hyper", &["server"]),
-    ("hyper_util", &["server"]),
-    ("tower", &["server", "tus"]),
+    ("hyper", &["server", "watch/ws.rs"]),
+    ("hyper_util", &["server", "watch/ws.rs"]),
+    ("tokio_tungstenite", &["watch/ws.rs"]),
+    ("tower", &["server", "tus", "watch"]),
     (
         "http",
         &[
             "server",
             "tus",
+            "watch",
             "protocol",
             "security",
             "engine/append.rs",
@@ -35,9 +38,18 @@ const WIRE: &[(&str, &[&str])] = &[
     ),
     (
         "http_body",
-        &["server", "tus", "engine/append.rs", "engine/ingest.rs"],
+        &[
+            "server",
+            "tus",
+            "watch",
+            "engine/append.rs",
+            "engine/ingest.rs",
+        ],
     ),
-    ("http_body_util", &["server", "tus", "engine/ingest.rs"]),
+    (
+        "http_body_util",
+        &["server", "tus", "watch", "engine/ingest.rs"],
+    ),
     ("sled", &["state"]),
 ];
 

@@ -17,6 +17,7 @@ mod lifetime;
 mod limits;
 mod locks;
 mod operation;
+mod progress;
 mod protocol;
 mod server_process;
 mod state_growth;

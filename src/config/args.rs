@@ -143,6 +143,10 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         "Timeouts",
         &["network_timeout", "header_timeout", "shutdown_timeout"],
     ),
+    (
+        "Progress",
+        &["max_subscriptions", "progress_timeout", "pause_after"],
+    ),
     ("Log", &["log_format", "log_level"]),
 ];
 

@@ -15,6 +15,7 @@ use crate::blob::BlobWriter;
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
+use crate::progress::What;
 use crate::protocol::checksum::{Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
 use crate::upload::{Kind, Millis, Record, UploadId};
@@ -32,6 +33,13 @@ pub struct Append {
     pub checksum: Option<UploadChecksum>,
     /// Whether `Trailer` announces `Upload-Checksum`.
     pub trailer_announced: bool,
+}
+
+impl Append {
+    /// Whether the body counts only once its checksum was found right.
+    pub(super) fn is_checked(&self) -> bool {
+        self.checksum.is_some() || self.trailer_announced
+    }
 }
 
 /// What became of it.
@@ -206,9 +214,10 @@ impl Inner {
         }
         self.prepare(entry, &record, declared, &append).await?;
         let running = self.appending();
-        let keeps = append.checksum.is_none() && !append.trailer_announced;
+        let keeps = !append.is_checked();
         let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
-        let _seen = Seen::show(entry, &live);
+        let seen = Seen::show(entry, &live);
+        self.tell(entry, What::Resumed);
         let mut ingest = Ingest {
             engine: self,
             entry,
@@ -219,9 +228,7 @@ impl Inner {
                 .checksum
                 .as_ref()
                 .map(|checksum| Digest::new(checksum.algorithm)),
-            countable: append.checksum.is_none()
-                && !append.trailer_announced
-                && append.body_length.is_some(),
+            countable: !append.is_checked() && append.body_length.is_some(),
             writer: self.kept_writer(entry, append.claimed).await,
             recorded: Instant::now(),
             sync_asked: append.claimed,
@@ -231,6 +238,8 @@ impl Inner {
         let writer = ingest.writer.take();
         drop(running);
         self.put_away(entry, writer).await;
+        drop(seen);
+        self.tell_end(entry, &result);
         result
     }
 
@@ -278,10 +287,9 @@ impl Inner {
         if append.body_length == Some(0) && !new.is_complete() && new == *old {
             return Ok(());
         }
-        let checked = append.checksum.is_some() || append.trailer_announced;
         let mut next = new;
         if next.offset < next.length.unwrap_or(u64::MAX) {
-            next.unverified_from = checked.then_some(append.claimed);
+            next.unverified_from = append.is_checked().then_some(append.claimed);
         }
         if next == *old {
             return Ok(());

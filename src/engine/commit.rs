@@ -17,6 +17,7 @@ use super::{Inner, More, now};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::error::Reject;
+use crate::progress::What;
 use crate::protocol::HeaderError;
 use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
@@ -44,13 +45,14 @@ impl Inner {
         let verdict = match &ended {
             Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
             Ended::Overflow => Err(self.surplus(&ingest.entry.record())),
-            _ if append.checksum.is_some() || append.trailer_announced => {
-                Err(Reject::ChecksumMismatch)
-            }
+            _ if append.is_checked() => Err(Reject::ChecksumMismatch),
             _ => Ok(()),
         };
         let given_way = matches!(ended, Ended::Asked | Ended::Cut | Ended::Idle)
             && ingest.live.wanted.load(Ordering::Acquire);
+        if verdict.is_ok() && matches!(ended, Ended::Eof(_)) && append.is_checked() {
+            self.tell(ingest.entry, What::Validated);
+        }
         let end = if verdict.is_err() {
             ingest.base
         } else if given_way {

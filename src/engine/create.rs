@@ -95,6 +95,7 @@ impl Inner {
         if empty {
             self.tell_complete(&entry);
         }
+        self.tell_new(&entry);
         Ok(view(&entry))
     }
 

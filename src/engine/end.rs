@@ -10,6 +10,7 @@ use super::{Inner, More, now};
 use crate::blob::{Blob, BlobError, File};
 use crate::error::Reject;
 use crate::lock::Guard;
+use crate::progress::What;
 use crate::state::{Change, Mark, Promise};
 use crate::upload::{Failure, Kind, Status, UploadId};
 
@@ -68,6 +69,7 @@ impl Inner {
         let gone = Change::record(id, Some(entry.record()), None);
         self.commit(vec![gone], Promise::Flushed).await?;
         self.table.forget(id);
+        self.tell(&entry, What::Cancelled);
         Ok(())
     }
 

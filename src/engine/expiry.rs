@@ -32,6 +32,7 @@ impl Inner {
         while self.unless_stopped(CHORES).await {
             self.rest(REST).await;
             self.table.evict();
+            self.hub.rest();
         }
     }
 

@@ -18,6 +18,7 @@ use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
 use crate::lock::Locker;
+use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateStore};
 use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
@@ -48,6 +49,7 @@ impl Engine {
         rebuild: bool,
     ) -> Result<(Self, Recovered), Reject> {
         let no_records = state.scan(None, 1).await?.is_empty();
+        let hub = Hub::new(options.pause_after);
         let inner = Arc::new(Inner {
             options,
             blobs,
@@ -57,6 +59,7 @@ impl Engine {
             waiting: Waiting::default(),
             late: Late::default(),
             no_records,
+            hub,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             appending: AtomicUsize::new(0),
@@ -74,6 +77,7 @@ impl Engine {
         inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());
         inner.tasks.spawn(inner.clone().assembler());
+        inner.tasks.spawn(inner.clone().sampler());
         Ok((Self { inner }, found))
     }
 }

@@ -186,6 +186,23 @@ impl Table {
         slots.entry(id.clone()).or_default().clone()
     }
 
+    /// The upload, if it is in memory; asked for, it stays there.
+    pub(crate) fn peek(&self, id: &UploadId) -> Option<Arc<Entry>> {
+        let entry = self.slots().get(id)?.get()?.clone();
+        entry.use_now();
+        Some(entry)
+    }
+
+    /// Uploads that bytes come for now.
+    pub(crate) fn running(&self) -> Vec<Arc<Entry>> {
+        let slots = self.slots();
+        let entries = slots.values().filter_map(|slot| slot.get());
+        entries
+            .filter(|entry| entry.image().live.is_some())
+            .cloned()
+            .collect()
+    }
+
     /// Forgets a slot that nothing was loaded into: an unknown id must not stay in memory.
     pub(crate) fn forget_empty(&self, id: &UploadId) {
         let mut slots = self.slots();

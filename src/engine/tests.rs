@@ -74,6 +74,7 @@ impl Machine {
             assemble: true,
             keep_partials: true,
             network_timeout: None,
+            pause_after: Duration::from_secs(5),
             power_cuts,
             power_lost: lost,
         };

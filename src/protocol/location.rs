@@ -79,6 +79,13 @@ impl Origin {
         }
     }
 
+    /// Whether `origin`, a browser's `Origin`, is this server's own. Its scheme is not held against ours: whether a proxy in
+    /// front encrypts is often not known here.
+    #[must_use]
+    pub fn is_origin(&self, origin: &str) -> bool {
+        with_authority(origin).is_some_and(|authority| self.is_named(authority))
+    }
+
     fn is_named(&self, authority: &str) -> bool {
         let public = self.public.as_ref().map(PublicUrl::authority);
         let mut names = self.authority.as_deref().into_iter().chain(public);

@@ -117,7 +117,9 @@ impl Cors {
         }
     }
 
-    fn allows(&self, origin: &HeaderValue) -> bool {
+    /// Whether browsers may come from this origin.
+    #[must_use]
+    pub fn allows(&self, origin: &HeaderValue) -> bool {
         origin
             .to_str()
             .is_ok_and(|origin| !origin.is_empty() && self.origins.is_match(origin))

@@ -1,11 +1,14 @@
 //! One connection: HTTP/1 or HTTP/2, its limits, and its graceful end.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use http::Request;
+use http::header::UPGRADE;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -83,23 +86,61 @@ impl Connections {
         A: App,
     {
         let io = TokioIo::new(io);
+        let upgraded = TaskTracker::new();
+        let service = Upgradable {
+            stack,
+            upgraded: upgraded.clone(),
+        };
         let ended = match (&self.h2, first) {
-            (Some(h2), First::Http2) => self.until_stop(h2.serve_connection(io, stack)).await,
-            _ => self.until_stop(self.h1.serve_connection(io, stack)).await,
+            (Some(h2), First::Http2) => {
+                let connection = h2.serve_connection(io, service);
+                self.until_stop(connection, http2::Connection::graceful_shutdown)
+                    .await
+            }
+            _ => {
+                let connection = self.h1.serve_connection(io, service).with_upgrades();
+                self.until_stop(connection, http1::UpgradeableConnection::graceful_shutdown)
+                    .await
+            }
         };
         if let Err(error) = ended {
             debug!(error = &error as &dyn std::error::Error, "connection ended");
         }
+        // A WebSocket is the same connection still: it counts as one, and the end waits for it.
+        upgraded.close();
+        upgraded.wait().await;
     }
 
-    async fn until_stop<C: GracefulConnection>(&self, connection: C) -> Result<(), C::Error> {
+    async fn until_stop<C>(&self, connection: C, end: impl FnOnce(Pin<&mut C>)) -> hyper::Result<()>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
         let mut connection = pin!(connection);
         tokio::select! {
             biased; // a request that has come is begun before the connection hears of the stop
             ended = connection.as_mut() => return ended,
-            () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.stop.cancelled() => end(connection.as_mut()),
         }
         connection.await
+    }
+}
+
+/// A connection's stack: a request that asks for another protocol finds where to leave what will speak it.
+struct Upgradable<A> {
+    stack: Stack<A>,
+    upgraded: TaskTracker,
+}
+
+impl<A: App> Service<Request<Incoming>> for Upgradable<A> {
+    type Response = <Stack<A> as Service<Request<Incoming>>>::Response;
+    type Error = <Stack<A> as Service<Request<Incoming>>>::Error;
+    type Future = <Stack<A> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(self.upgraded.clone());
+        }
+        self.stack.call(request)
     }
 }
 

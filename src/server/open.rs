@@ -15,12 +15,13 @@ use crate::lock::memory::MemoryLocker;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
 use crate::tus::{App, Settings};
+use crate::watch;
 
 /// An engine, the directory it works in, and the door to it.
 pub(super) struct Open {
     pub(super) engine: Engine,
     pub(super) dir: DataDir,
-    pub(super) app: App,
+    pub(super) app: watch::App<App>,
 }
 
 /// The data directory's state store.
@@ -58,7 +59,16 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
-    let app = App::new(engine.clone(), settings(config)?);
+    let settings = settings(config)?;
+    let watch = watch::Settings {
+        cors: settings.cors.clone(),
+        public_url: settings.public_url.clone(),
+        behind_proxy: settings.behind_proxy,
+        max_subscriptions: config.max_subscriptions,
+        timeout: config.progress_timeout,
+    };
+    let app = App::new(engine.clone(), settings);
+    let app = watch::App::new(engine.clone(), watch, app);
     Ok(Open { engine, dir, app })
 }
 
@@ -110,6 +120,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         assemble: config.assemble,
         keep_partials: config.keep_partials,
         network_timeout: some(config.network_timeout),
+        pause_after: config.pause_after,
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),
     }

@@ -69,6 +69,11 @@ impl Conn {
             .expect("the bytes go out");
     }
 
+    /// The socket, and what was read of it beyond the last answer.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.read)
+    }
+
     /// Sends a PATCH head for a body of `length` bytes, and nothing of the body.
     pub async fn begin_patch(&mut self, path: &str, offset: u64, length: u64) {
         let head = format!(

@@ -77,6 +77,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         assemble: false,
         keep_partials: true,
         network_timeout: None,
+        pause_after: Duration::from_secs(5),
         power_cuts: 0,
         power_lost: false,
     };

@@ -1,0 +1,161 @@
+//! What a client asks for, in a query or in a message, and what it is answered.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Settings, may_watch};
+use crate::engine::Engine;
+use crate::error::Reject;
+use crate::progress::{Mailbox, Told, event};
+use crate::upload::UploadId;
+
+/// What stands in the head of a request.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// `upload=`, as often as it is there.
+    pub(super) uploads: Vec<String>,
+    /// `token=`, since a browser cannot set headers there; and `Authorization: Bearer`.
+    pub(super) tokens: Vec<String>,
+}
+
+impl Asked {
+    pub(super) fn of(head: &Parts) -> Result<Self, Reject> {
+        let mut asked = Self::default();
+        for pair in head.uri.query().unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let list = match name {
+                "upload" => &mut asked.uploads,
+                "token" => &mut asked.tokens,
+                _ => continue,
+            };
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Reject::BadSubscription("the query is not UTF-8"))?;
+            list.push(value.into_owned());
+        }
+        let bearer = head.headers.get(AUTHORIZATION);
+        let bearer = bearer.and_then(|value| value.to_str().ok()?.split_once(' '));
+        if let Some((scheme, token)) = bearer
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            asked.tokens.push(token.trim().to_owned());
+        }
+        Ok(asked)
+    }
+}
+
+/// A message of a client.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Request {
+    /// Ids to follow.
+    subscribe: Vec<String>,
+    /// The number of the last event that the client knows, by id.
+    since: HashMap<String, u64>,
+    /// Ids to follow no more.
+    unsubscribe: Vec<String>,
+    /// For those to follow.
+    token: Option<String>,
+}
+
+/// One client, with what it follows.
+pub(super) struct Follower {
+    engine: Engine,
+    mailbox: Mailbox,
+    tokens: Vec<String>,
+    most: usize,
+}
+
+impl Follower {
+    pub(super) fn new(engine: &Engine, settings: &Settings, tokens: Vec<String>) -> Self {
+        Self {
+            engine: engine.clone(),
+            mailbox: engine.mailbox(),
+            tokens,
+            most: settings.max_subscriptions,
+        }
+    }
+
+    /// Resolves when the server stops.
+    pub(super) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        let engine = self.engine.clone();
+        async move { engine.stopping().await }
+    }
+
+    /// Waits for news; `None` when the server stops. Dropped while it waits, it has read nothing.
+    pub(super) async fn next_until_stop(&mut self) -> Option<Vec<Told>> {
+        tokio::select! {
+            () = self.engine.stopping() => None,
+            told = self.mailbox.next() => Some(told),
+        }
+    }
+
+    /// More news, if they are there.
+    pub(super) fn try_next(&mut self) -> Option<Vec<Told>> {
+        self.mailbox.try_next()
+    }
+
+    /// Does what a message asks for; answers with what of it was refused.
+    pub(super) async fn obey(&mut self, message: &str) -> Vec<String> {
+        // An array would do for a structure, too.
+        let object = serde_json::from_str(message).map(Value::Object);
+        let request: Request = match object.and_then(serde_json::from_value) {
+            Ok(request) => request,
+            Err(error) => {
+                let code = Reject::BadSubscription("").wire().1;
+                return vec![event::error(None, now(), code, &error.to_string())];
+            }
+        };
+        for id in request.unsubscribe.iter().filter_map(|id| id.parse().ok()) {
+            self.mailbox.unsubscribe(&id);
+        }
+        if let Some(token) = request.token
+            && !self.tokens.contains(&token)
+        {
+            // As many as there can be uploads to use them for.
+            if self.tokens.len() >= self.most {
+                self.tokens.remove(0);
+            }
+            self.tokens.push(token);
+        }
+        let mut refused = Vec::new();
+        for id in &request.subscribe {
+            refused.extend(self.follow(id, request.since.get(id).copied()).await);
+        }
+        refused
+    }
+
+    /// Follows an upload; the answer says why not. One that is not there, one of somebody else, and what is no id at all
+    /// are answered alike.
+    pub(super) async fn follow(&mut self, text: &str, since: Option<u64>) -> Option<String> {
+        let reject = match self.try_follow(text, since).await {
+            Ok(()) => return None,
+            Err(reject) => reject,
+        };
+        let code = reject.wire().1;
+        Some(event::error(Some(text), now(), code, &reject.detail()))
+    }
+
+    async fn try_follow(&mut self, text: &str, since: Option<u64>) -> Result<(), Reject> {
+        let id: UploadId = text.parse().map_err(|_| Reject::NotFound)?;
+        if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
+            return Err(Reject::TooManySubscriptions { most: self.most });
+        }
+        if !may_watch(&self.engine, &id, &self.tokens) {
+            return Err(Reject::NotFound);
+        }
+        self.engine.watch(&mut self.mailbox, &id, since).await
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

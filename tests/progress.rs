@@ -1,0 +1,7 @@
+//! Those who follow uploads: what they are told, in which order, and how soon.
+
+mod events;
+mod latency;
+mod misuse;
+mod stream;
+mod watcher;
