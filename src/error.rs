@@ -106,6 +106,23 @@ pub enum Reject {
     /// The bytes do not have the checksum.
     #[error("the bytes do not match the checksum; nothing of them was kept, send them again")]
     ChecksumMismatch,
+    /// The admin token is missing or wrong.
+    #[error("this needs the admin token, as Authorization: Bearer")]
+    Unauthorized,
+    /// A page of another origin asks for a change that only the server's own may.
+    #[error("changes are taken from this server's own origin alone")]
+    ForeignOrigin,
+    /// A parameter in a query that cannot be understood.
+    #[error("{0} in the query: {1}")]
+    Query(&'static str, &'static str),
+    /// An upload that is complete cannot be cancelled.
+    #[error("the upload is complete; DELETE it at its own URL if it is to go")]
+    AlreadyComplete,
+    /// The disk is so full that no new upload is begun.
+    #[error(
+        "the disk is nearly full: no upload is begun until there is space, and those that are open go on"
+    )]
+    DiskLow,
     /// The server stops.
     #[error("the server is going down; what arrived is kept, try again")]
     Shutdown {
@@ -138,6 +155,10 @@ pub enum Reject {
     Panicked,
 }
 
+/// The code of a refusal, for whoever counts answers: an extension of the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Code(pub &'static str);
+
 impl Reject {
     /// Status and stable code. No `_` arm: a new failure does not compile until it has a status.
     #[must_use]
@@ -150,12 +171,16 @@ impl Reject {
             Self::BadPart(_) => (400, "bad-part"),
             Self::TooManyParts(_) => (400, "too-many-parts"),
             Self::BodyCut { .. } => (400, "body-cut"),
+            Self::Query(..) => (400, "bad-query"),
+            Self::Unauthorized => (401, "unauthorized"),
+            Self::ForeignOrigin => (403, "foreign-origin"),
             Self::FinalIsFixed => (403, "final-is-fixed"),
             Self::Disabled(_) => (403, "disabled"),
             Self::NotFound => (404, "not-found"),
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
+            Self::AlreadyComplete => (409, "already-complete"),
             Self::Expired => (410, "expired"),
             Self::BlobLost | Self::Blob(BlobError::Lost) => (410, "blob-lost"),
             Self::PartGone => (410, "part-gone"),
@@ -176,6 +201,7 @@ impl Reject {
             Self::Unknown(_) => (501, "not-implemented"),
             Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
             Self::IdleBody { .. } => (503, "idle-body"),
+            Self::DiskLow => (507, "disk-low"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
         }
     }
@@ -185,6 +211,7 @@ impl Reject {
     pub const fn title(&self) -> &'static str {
         match self.wire().0 {
             400 => "The request cannot be understood",
+            401 => "Who are you?",
             403 => "Not allowed",
             404 => "Not found",
             405 => "Method not allowed",
@@ -230,6 +257,7 @@ impl Reject {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
+            Self::DiskLow => Some(60),
             Self::Shutdown { .. } | Self::Stopping => Some(5),
             Self::IdleBody { .. } | Self::Locked | Self::TakenOver { .. } => Some(1),
             _ => None,

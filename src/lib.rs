@@ -5,6 +5,7 @@
 //!
 //! # Layout, lowest first
 //!
+//! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
 //! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
 //! - [`error`]: every failure a client can see, and its status.
@@ -14,16 +15,19 @@
 //! - [`security`]: who may do what.
 //! - [`engine`]: the use cases over the ports.
 //! - [`tus`]: the door for tus 1.0.
+//! - [`admin`]: the door for operators.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`logging`]: what the operator is told.
 //! - [`server`]: sockets and connections.
 
+pub mod admin;
 pub mod blob;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod lock;
 pub mod logging;
+pub mod meter;
 pub mod protocol;
 pub mod security;
 pub mod server;

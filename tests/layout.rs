@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// The modules, lowest first. A module may use those of lower layers, and itself.
 const LAYERS: &[&[&str]] = &[
     &["upload"],
+    &["meter"],
     &["protocol"],
     &["blob", "state", "lock"],
     &["security"],
     &["error", "config"],
     &["engine", "logging"],
-    &["tus"],
+    &["tus", "admin"],
     &["server"],
 ];
 
@@ -20,12 +21,13 @@ const LAYERS: &[&[&str]] = &[
 const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
-    ("tower", &["server", "tus"]),
+    ("tower", &["server", "tus", "admin"]),
     (
         "http",
         &[
             "server",
             "tus",
+            "admin",
             "protocol",
             "security",
             "engine/append.rs",
@@ -35,9 +37,18 @@ const WIRE: &[(&str, &[&str])] = &[
     ),
     (
         "http_body",
-        &["server", "tus", "engine/append.rs", "engine/ingest.rs"],
+        &[
+            "server",
+            "tus",
+            "admin",
+            "engine/append.rs",
+            "engine/ingest.rs",
+        ],
     ),
-    ("http_body_util", &["server", "tus", "engine/ingest.rs"]),
+    (
+        "http_body_util",
+        &["server", "tus", "admin", "engine/ingest.rs"],
+    ),
     ("sled", &["state"]),
 ];
 

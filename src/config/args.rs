@@ -143,6 +143,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         "Timeouts",
         &["network_timeout", "header_timeout", "shutdown_timeout"],
     ),
+    ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];
 

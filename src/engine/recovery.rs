@@ -13,7 +13,9 @@ use tracing::error;
 use super::about::About;
 use super::join::Waiting;
 use super::late::Late;
+use super::overview::Walks;
 use super::table::Table;
+use super::watch::Watch;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
@@ -56,6 +58,9 @@ impl Engine {
             table: Table::default(),
             waiting: Waiting::default(),
             late: Late::default(),
+            meter: Arc::default(),
+            watch: Watch::default(),
+            walks: Walks::default(),
             no_records,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -70,6 +75,9 @@ impl Engine {
             found.rebuilt = inner.rebuild().await?;
         }
         inner.recover(&mut found).await?;
+        inner.take_stock().await?;
+        inner.look_at_disk().await;
+        inner.tasks.spawn(inner.clone().watcher());
         inner.tasks.spawn(inner.clone().chores());
         inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());

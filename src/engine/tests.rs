@@ -75,6 +75,8 @@ impl Machine {
             keep_partials: true,
             network_timeout: None,
             power_cuts,
+            disk_warn: Share::Bytes(0),
+            disk_stop: Share::Bytes(0),
             power_lost: lost,
         };
         let locks = Arc::new(MemoryLocker::default());

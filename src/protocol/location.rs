@@ -79,7 +79,8 @@ impl Origin {
         }
     }
 
-    fn is_named(&self, authority: &str) -> bool {
+    /// Whether `authority` is this server's, as the request or `--public-url` has it.
+    pub(crate) fn is_named(&self, authority: &str) -> bool {
         let public = self.public.as_ref().map(PublicUrl::authority);
         let mut names = self.authority.as_deref().into_iter().chain(public);
         names.any(|name| authority::same(name, authority))
