@@ -14,6 +14,7 @@ pub use args::CommandLine;
 
 use crate::protocol::base_path::BasePath;
 use crate::protocol::location::PublicUrl;
+use crate::security::admin::AdminToken;
 use crate::security::cors::{Cors, CorsError, CorsOptions};
 
 /// A resumable upload server: tus 1.0 with every extension.
@@ -132,6 +133,17 @@ pub struct Config {
     /// The silence after which those who follow an upload are told that it is paused.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
     pub pause_after: Duration,
+    /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
+    /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
+    /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<AdminToken>,
+    /// Free disk space, in bytes or percent, below which /readyz and the admin API warn; 0 for never.
+    #[arg(long, value_name = "SIZE|%", default_value = "10%", value_parser = units::share)]
+    pub disk_warn: Share,
+    /// Free disk space below which new uploads are refused while open ones go on, and /readyz answers 503; 0 for never.
+    #[arg(long, value_name = "SIZE|%", default_value = "0", value_parser = units::share)]
+    pub disk_stop: Share,
 
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -139,6 +151,27 @@ pub struct Config {
     /// error, warn, info, debug or trace; also by module, as in `info,highwater::tus=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
+}
+
+/// A part of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of all of it.
+    Percent(u8),
+}
+
+impl Share {
+    /// In bytes, of a disk of `total`.
+    #[must_use]
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            // Divided first: it cannot overflow, and some bytes more or less are nothing to a disk.
+            Self::Percent(percent) => total / 100 * u64::from(percent),
+        }
+    }
 }
 
 /// What an acknowledged byte survives.
@@ -169,6 +202,9 @@ pub struct ConfigError {
     reason: String,
 }
 
+/// First segments of paths that are the server's own.
+const OWN: [&str; 5] = ["healthz", "readyz", "metrics", "admin", "progress"];
+
 impl Config {
     /// The defaults on a free loopback port; a test sets `upload_dir` to a directory of its own.
     #[must_use]
@@ -183,10 +219,14 @@ impl Config {
     /// # Errors
     /// The first option that the server cannot run with.
     pub fn checked(mut self) -> Result<Self, ConfigError> {
-        for own in ["/healthz", "/progress"] {
-            if self.base_path.as_str().trim_end_matches('/') == own {
-                return Err(at("base-path")(format!("{own} is the server's own")));
-            }
+        let first = self.base_path.as_str().split('/').nth(1);
+        if first.is_some_and(|first| OWN.contains(&first)) {
+            return Err(at("base-path")(
+                "/healthz, /readyz, /metrics, /admin and /progress are the server's own",
+            ));
+        }
+        if let Some(token) = &self.admin_token {
+            token.check().map_err(at("admin-token"))?;
         }
         if self.progress_timeout.is_zero() {
             return Err(at("progress-timeout")(

@@ -15,7 +15,9 @@ mod expiry;
 mod ingest;
 mod join;
 mod late;
+mod levels;
 mod load;
+mod overview;
 mod recovery;
 mod table;
 #[cfg(test)]
@@ -25,7 +27,7 @@ mod watch;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -37,13 +39,16 @@ use tracing::{Instrument, error, info};
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
 pub use self::join::Join;
+pub use self::levels::{Level, Space};
+pub use self::overview::{Amount, Inspection, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
 
 use self::table::{Entry, Table};
 use crate::blob::{BlobError, BlobStore, File, Pieces};
-use crate::config::Durability;
+use crate::config::{Durability, Share};
 use crate::error::Reject;
 use crate::lock::{Guard, Locker};
+use crate::meter::Meter;
 use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
@@ -67,6 +72,10 @@ pub struct Options {
     pub network_timeout: Option<Duration>,
     /// How long no byte may come before those who watch are told of a pause.
     pub pause_after: Duration,
+    /// Free space below which an operator is warned.
+    pub disk_warn: Share,
+    /// Free space below which no upload is begun.
+    pub disk_stop: Share,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
@@ -88,6 +97,9 @@ pub(crate) struct Inner {
     table: Table,
     waiting: join::Waiting,
     late: late::Late,
+    meter: Arc<Meter>,
+    levels: levels::Levels,
+    walks: overview::Walks,
     /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
     no_records: bool,
     /// Those who watch.
@@ -195,7 +207,9 @@ impl Engine {
         self.inner
             .run(async move {
                 inner.there(&id).await?;
+                let asked = Instant::now();
                 let guard = inner.hold(&id, true).await?;
+                inner.meter.lock_wait.observe(asked.elapsed());
                 let entry = inner.there(&id).await?;
                 inner.end(&entry, Status::Cancelled, guard.as_ref()).await
             })
@@ -319,7 +333,7 @@ impl Inner {
             return Err(Reject::Stopping);
         }
         match self.tasks.spawn(work.in_current_span()).await {
-            Ok(result) => result,
+            Ok(result) => result.inspect_err(|reject| self.count_failure(reject)),
             Err(panic) => {
                 error!(%panic, "a use case ended in a panic");
                 Err(Reject::Panicked)
@@ -395,7 +409,19 @@ impl Inner {
 
     /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), Reject> {
+        // Changes of the offset alone, which are most, are nothing to count.
+        let status = |record: &Option<Record>| record.as_ref().map(|record| record.status);
+        let counted: Vec<_> = changes
+            .iter()
+            .filter(|change| status(&change.expect) != status(&change.record))
+            .map(|change| (change.expect.clone(), change.record.clone()))
+            .collect();
         let committed = self.state.commit(changes, promise).await;
+        if committed.is_ok() {
+            for (before, after) in &counted {
+                self.meter.changed(before.as_ref(), after.as_ref());
+            }
+        }
         if let Err(StateError::Store(why)) = &committed {
             error!(why, "THE STATE STORE HAS FAILED");
             self.broken.cancel();

@@ -72,7 +72,7 @@ pub enum Reject {
     #[error("the parts of this final upload are larger together than an upload may be")]
     PartsTooLarge,
     /// A page of an origin that is not allowed here.
-    #[error("pages of this origin may not follow uploads here")]
+    #[error("pages of this origin may not ask for this here")]
     ForeignOrigin,
     /// A request for progress that cannot be understood, and why.
     #[error("the request for progress cannot be understood: {0}")]
@@ -122,6 +122,20 @@ pub enum Reject {
     /// The bytes do not have the checksum.
     #[error("the bytes do not match the checksum; nothing of them was kept, send them again")]
     ChecksumMismatch,
+    /// The admin token is missing or wrong.
+    #[error("this needs the admin token, as Authorization: Bearer")]
+    Unauthorized,
+    /// A parameter in a query that cannot be understood.
+    #[error("{0} in the query: {1}")]
+    Query(&'static str, &'static str),
+    /// An upload that is complete cannot be cancelled.
+    #[error("the upload is complete; DELETE it at its own URL if it is to go")]
+    AlreadyComplete,
+    /// The disk is so full that no new upload is begun.
+    #[error(
+        "the disk is nearly full: no upload is begun until there is space, and those that are open go on"
+    )]
+    DiskLow,
     /// The server stops.
     #[error("the server is going down; what arrived is kept, try again")]
     Shutdown {
@@ -154,6 +168,10 @@ pub enum Reject {
     Panicked,
 }
 
+/// The code of a refusal, for whoever counts answers: an extension of the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Code(pub &'static str);
+
 impl Reject {
     /// Status and stable code. No `_` arm: a new failure does not compile until it has a status.
     #[must_use]
@@ -167,6 +185,8 @@ impl Reject {
             Self::TooManyParts(_) => (400, "too-many-parts"),
             Self::BodyCut { .. } => (400, "body-cut"),
             Self::BadSubscription(_) => (400, "bad-subscription"),
+            Self::Query(..) => (400, "bad-query"),
+            Self::Unauthorized => (401, "unauthorized"),
             Self::FinalIsFixed => (403, "final-is-fixed"),
             Self::Disabled(_) => (403, "disabled"),
             Self::ForeignOrigin => (403, "foreign-origin"),
@@ -174,6 +194,7 @@ impl Reject {
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
+            Self::AlreadyComplete => (409, "already-complete"),
             Self::Expired => (410, "expired"),
             Self::BlobLost | Self::Blob(BlobError::Lost) => (410, Failure::BlobLost.code()),
             Self::PartGone => (410, Failure::PartGone.code()),
@@ -196,6 +217,7 @@ impl Reject {
             Self::Unknown(_) => (501, "not-implemented"),
             Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
             Self::IdleBody { .. } => (503, "idle-body"),
+            Self::DiskLow => (507, "disk-low"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
         }
     }
@@ -205,6 +227,7 @@ impl Reject {
     pub const fn title(&self) -> &'static str {
         match self.wire().0 {
             400 => "The request cannot be understood",
+            401 => "Who are you?",
             403 => "Not allowed",
             404 => "Not found",
             405 => "Method not allowed",
@@ -252,6 +275,7 @@ impl Reject {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
+            Self::DiskLow => Some(60),
             Self::Shutdown { .. } | Self::Stopping => Some(5),
             Self::IdleBody { .. } | Self::Locked | Self::TakenOver { .. } => Some(1),
             _ => None,

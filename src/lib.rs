@@ -5,6 +5,7 @@
 //!
 //! # Layout, lowest first
 //!
+//! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
 //! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
 //! - [`error`]: every failure a client can see, and its status.
@@ -16,16 +17,19 @@
 //! - [`engine`]: the use cases over the ports.
 //! - [`tus`]: the door for tus 1.0.
 //! - [`watch`]: the door for those who follow uploads.
+//! - [`admin`]: the door for operators.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`logging`]: what the operator is told.
 //! - [`server`]: sockets and connections.
 
+pub mod admin;
 pub mod blob;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod lock;
 pub mod logging;
+pub mod meter;
 pub mod progress;
 pub mod protocol;
 pub mod security;

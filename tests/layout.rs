@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// The modules, lowest first. A module may use those of lower layers, and itself.
 const LAYERS: &[&[&str]] = &[
     &["upload"],
+    &["meter"],
     &["protocol"],
     &["blob", "state", "lock", "progress"],
     &["security"],
     &["error", "config"],
     &["engine", "logging"],
-    &["tus"],
+    &["tus", "admin"],
     &["watch"],
     &["server"],
 ];
@@ -22,13 +23,14 @@ const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_util", &["server", "watch/ws.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
-    ("tower", &["server", "tus", "watch"]),
+    ("tower", &["server", "tus", "admin", "watch"]),
     (
         "http",
         &[
             "server",
             "tus",
             "watch",
+            "admin",
             "protocol",
             "security",
             "engine/append.rs",
@@ -42,13 +44,14 @@ const WIRE: &[(&str, &[&str])] = &[
             "server",
             "tus",
             "watch",
+            "admin",
             "engine/append.rs",
             "engine/ingest.rs",
         ],
     ),
     (
         "http_body_util",
-        &["server", "tus", "watch", "engine/ingest.rs"],
+        &["server", "tus", "admin", "watch", "engine/ingest.rs"],
     ),
     ("sled", &["state"]),
 ];

@@ -1,5 +1,6 @@
 //! The tests of the server, through real sockets: a module a concern.
 
+mod admin;
 mod checksum;
 mod concatenation;
 mod crash;

@@ -289,7 +289,7 @@ fn what_is_unknown_or_missing_ends_the_start() {
         ("-tls-certificate=cert.pem", "TLS"),
         ("-gcs-bucket=b", "object storage"),
         ("-azure-storage=b", "object storage"),
-        ("-expose-metrics", "metrics"),
+        ("-metrics-path=/m", "metrics"),
     ] {
         let refused = ended(highwater(&dir).arg(option));
         let said = String::from_utf8(refused.stderr).unwrap();

@@ -58,7 +58,7 @@ use self::paths::Paths;
 use self::sys::{fault, pool};
 use self::writer::DiskWriter;
 use super::ranges::Target;
-use super::{Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Segment};
+use super::{Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Segment, Usage};
 use crate::upload::UploadId;
 
 /// So many files of one blob are synced at the same time.
@@ -239,6 +239,24 @@ impl BlobStore for DiskBlobs {
             Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
         })
         .await
+    }
+
+    async fn total(&self) -> Result<Option<u64>, BlobError> {
+        self.pooled(|shared| {
+            let root = shared.paths.root();
+            let stat = rustix::fs::statvfs(root).map_err(|e| fault(root, e.into()))?;
+            // Without what is kept for root, as it is in what is free.
+            let kept = stat.f_bfree.saturating_sub(stat.f_bavail);
+            let blocks = stat.f_blocks.saturating_sub(kept);
+            Ok(Some(blocks.saturating_mul(stat.f_frsize)))
+        })
+        .await
+    }
+
+    async fn usage(&self, files: &[File]) -> Result<Vec<Usage>, BlobError> {
+        let files = files.to_vec();
+        self.pooled(move |shared| files.iter().map(|file| shared.usage(file)).collect())
+            .await
     }
 
     fn name(&self, file: &File) -> String {

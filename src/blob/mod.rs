@@ -69,6 +69,23 @@ pub enum Blob {
 /// Bytes on their way out, in pieces of bounded size.
 pub type Pieces = BoxStream<'static, Result<Bytes, BlobError>>;
 
+/// What a file takes of the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In bytes: allocated blocks, space reserved ahead included.
+    pub allocated: u64,
+    /// How many names it has.
+    pub names: u64,
+}
+
+impl Usage {
+    /// What falls to one of its names.
+    #[must_use]
+    pub fn share(&self) -> u64 {
+        self.allocated / self.names.max(1)
+    }
+}
+
 /// What goes wrong with bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -146,6 +163,16 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Free bytes, where that can be told.
     async fn free(&self) -> Result<Option<u64>, BlobError>;
+
+    /// Bytes that could be free, where that can be told.
+    async fn total(&self) -> Result<Option<u64>, BlobError> {
+        Ok(None)
+    }
+
+    /// What each of these files takes, in their order; one that is not there takes nothing.
+    async fn usage(&self, files: &[File]) -> Result<Vec<Usage>, BlobError> {
+        Ok(vec![Usage::default(); files.len()])
+    }
 
     /// Joining without a copy, where the store can do it. `OPTIONS` advertises concatenation from this.
     fn join(&self) -> Option<&dyn JoinParts> {

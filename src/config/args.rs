@@ -147,6 +147,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         "Progress",
         &["max_subscriptions", "progress_timeout", "pause_after"],
     ),
+    ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];
 

@@ -26,7 +26,7 @@ pub(super) fn foreign(name: &str) -> Option<Foreign> {
         _ if known(TLS) => Missing("TLS; put a proxy before it, with --behind-proxy"),
         _ if known(CLOUD) => Missing("object storage"),
         _ if known(HOOKS) => Missing("hooks"),
-        _ if known(METRICS) => Missing("metrics"),
+        _ if known(METRICS) => Missing("metrics at another path than /metrics"),
         "enable-experimental-protocol" => Missing("the IETF draft protocol"),
         _ => return None,
     };
@@ -39,6 +39,7 @@ pub(super) fn foreign(name: &str) -> Option<Foreign> {
 /// Locks are in memory and taken over in milliseconds, pprof is Go's, the rest is about what tusd prints.
 const IGNORED: &[&str] = &[
     "acquire-lock-timeout",
+    "expose-metrics",
     "expose-pprof",
     "filelock-acquirer-poll-interval",
     "filelock-holder-poll-interval",
@@ -51,7 +52,7 @@ const IGNORED: &[&str] = &[
     "verbose",
 ];
 const TLS: &[&str] = &["tls-certificate", "tls-key", "tls-mode"];
-const METRICS: &[&str] = &["expose-metrics", "metrics-path"];
+const METRICS: &[&str] = &["metrics-path"];
 const CLOUD: &[&str] = &[
     "azure-blob-access-tier",
     "azure-container-access-type",

@@ -98,6 +98,17 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is more than 2^63-1 bytes"))
 }
 
+/// A size, or percents of the disk: `10G`, `5%`.
+pub(super) fn share(text: &str) -> Result<super::Share, String> {
+    match text.trim().strip_suffix('%') {
+        None => size(text).map(super::Share::Bytes),
+        Some(percent) => match percent.trim_end().parse() {
+            Ok(percent @ 0..=100) => Ok(super::Share::Percent(percent)),
+            _ => Err(format!("{text:?} is not a percentage from 0% to 100%")),
+        },
+    }
+}
+
 fn unknown(suffix: &str) -> String {
     format!("{suffix:?} is not one of the suffixes K, KiB, KB, M, MiB, MB, G, ... P")
 }

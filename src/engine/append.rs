@@ -147,7 +147,9 @@ impl Inner {
         if entry.record().kind == Kind::Final {
             return Err(Reject::FinalIsFixed);
         }
+        let asked = Instant::now();
         let guard = self.turn(&entry, append.claimed).await?;
+        self.meter.lock_wait.observe(asked.elapsed());
         // Whoever held it may have ended it.
         let entry = self.usable(id).await?;
         self.append_held(&entry, append, body, guard.as_ref()).await
@@ -203,6 +205,7 @@ impl Inner {
     where
         B: Body<Data = Bytes> + Send + Unpin,
     {
+        let began = Instant::now();
         let record = entry.record();
         let declared = match append.declared {
             Some(length) if append.claimed == record.offset => self.declared(&record, length)?,
@@ -218,6 +221,10 @@ impl Inner {
         let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
         let seen = Seen::show(entry, &live);
         self.tell(entry, What::Resumed);
+        let counted = self.meter.throughput.begin(live.offset.clone());
+        if std::mem::take(&mut entry.image().broken_off) {
+            self.meter.resumes.one();
+        }
         let mut ingest = Ingest {
             engine: self,
             entry,
@@ -236,7 +243,9 @@ impl Inner {
         let ended = ingest.run(body, guard).await;
         let result = self.settle(&mut ingest, ended, &append).await;
         let writer = ingest.writer.take();
-        drop(running);
+        drop((running, counted));
+        self.meter.append_time.observe(began.elapsed());
+        entry.image().broken_off = result.as_ref().is_err_and(|end| end.offset().is_some());
         self.put_away(entry, writer).await;
         drop(seen);
         self.tell_end(entry, &result);

@@ -16,6 +16,7 @@ use crate::upload::{Record, UploadId};
 
 impl Inner {
     pub(super) async fn create(&self, create: Create) -> Result<View, Reject> {
+        self.levels.admits()?;
         if create
             .length
             .is_some_and(|length| length > self.options.max_size)

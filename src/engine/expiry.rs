@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::end::is_loss;
+use super::end::{all_files, is_loss};
 use super::table::Entry;
 use super::{Inner, More, millis, now};
 use crate::blob::{Blob, BlobWriter, File};
@@ -49,12 +49,14 @@ impl Inner {
         let mut first = true;
         let mut orphans_next = Instant::now();
         loop {
+            let held = self.walks.sweep.lock().await;
             self.sweep(first).await;
             first = false;
             if Instant::now() >= orphans_next {
                 self.sweep_files().await;
                 orphans_next = Instant::now() + ORPHANS;
             }
+            drop(held);
             if !self.unless_stopped(between).await {
                 return;
             }
@@ -70,7 +72,7 @@ impl Inner {
     }
 
     /// One paced walk over all records.
-    async fn sweep(self: &Arc<Self>, mend: bool) {
+    pub(super) async fn sweep(self: &Arc<Self>, mend: bool) {
         let mut after: Option<UploadId> = None;
         loop {
             let page = match self.state.scan(after.as_ref(), PAGE).await {
@@ -98,8 +100,9 @@ impl Inner {
                     return warn!(%id, %error, "a tombstone stays");
                 }
                 self.table.forget(id);
-                if let Err(error) = self.commit(vec![gone], Promise::Queued).await {
-                    warn!(%id, %error, "a tombstone stays");
+                match self.commit(vec![gone], Promise::Queued).await {
+                    Ok(()) => self.meter.tombstones.one(),
+                    Err(error) => warn!(%id, %error, "a tombstone stays"),
                 }
             }
         } else if due(record, now) && !self.waiting.needs(id) {
@@ -141,15 +144,19 @@ impl Inner {
                 return;
             }
         }
+        let freed = self.freed_by(&all_files(id, &entry.blob())).await;
         match self.end(&entry, Status::Expired, guard.as_ref()).await {
-            Ok(()) => debug!(%id, "expired"),
+            Ok(()) => {
+                self.meter.swept_bytes.add(freed);
+                debug!(%id, freed, "expired");
+            }
             Err(reject) => warn!(%id, %reject, "an expired upload could not be removed"),
         }
     }
 
     /// One paced walk over all files: those of no upload, or of one that ended, go. Those with a sidecar are of an upload,
     /// whatever the state store knows.
-    async fn sweep_files(self: &Arc<Self>) {
+    pub(super) async fn sweep_files(self: &Arc<Self>) {
         let shards = match self.blobs.shards().await {
             Ok(shards) => shards,
             Err(error) => return warn!(%error, "the sweep could not list the files"),
@@ -180,8 +187,13 @@ impl Inner {
         if !self.is_orphan(file).await {
             return false;
         }
+        let freed = self.freed_by(std::slice::from_ref(file)).await;
         match self.blobs.remove(std::slice::from_ref(file)).await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.meter.orphans.one();
+                self.meter.swept_bytes.add(freed);
+                true
+            }
             Err(error) => {
                 warn!(%error, shard, ?file, "an orphaned file stays");
                 false

@@ -13,6 +13,8 @@ use tracing::error;
 use super::about::About;
 use super::join::Waiting;
 use super::late::Late;
+use super::levels::Levels;
+use super::overview::Walks;
 use super::table::Table;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
@@ -58,6 +60,9 @@ impl Engine {
             table: Table::default(),
             waiting: Waiting::default(),
             late: Late::default(),
+            meter: Arc::default(),
+            levels: Levels::default(),
+            walks: Walks::default(),
             no_records,
             hub,
             tasks: TaskTracker::new(),
@@ -73,6 +78,9 @@ impl Engine {
             found.rebuilt = inner.rebuild().await?;
         }
         inner.recover(&mut found).await?;
+        inner.take_stock().await?;
+        inner.look_at_disk().await;
+        inner.tasks.spawn(inner.clone().watcher());
         inner.tasks.spawn(inner.clone().chores());
         inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());

@@ -33,6 +33,8 @@ pub(crate) struct Image {
     pub(crate) writer: Option<(Box<dyn BlobWriter>, Instant)>,
     /// Whether the state store lists the upload as open.
     pub(crate) marked_open: bool,
+    /// The last append was cut, or is so long ago that this was loaded since: the next one resumes it.
+    pub(crate) broken_off: bool,
     /// Of a final that waits: the length it will have, once that was worked out.
     pub(crate) expected: Option<u64>,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Image {
 /// The running append, as others see it.
 pub(crate) struct Live {
     /// Offset after the last byte that was written.
-    pub(crate) offset: AtomicU64,
+    pub(crate) offset: Arc<AtomicU64>,
     /// The offset that HEAD tells: never one that could be taken back.
     pub(crate) told: AtomicU64,
     /// Bytes known to be on the disk, from syncs beside the writing.
@@ -58,7 +60,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn at(offset: u64, synced: u64, keeps: bool) -> Self {
         Self {
-            offset: AtomicU64::new(offset),
+            offset: Arc::new(AtomicU64::new(offset)),
             told: AtomicU64::new(offset),
             synced: AtomicU64::new(synced),
             keeps,
@@ -125,6 +127,7 @@ impl Entry {
 impl Image {
     pub(crate) fn new(id: &UploadId, record: Record) -> Self {
         Self {
+            broken_off: record.offset > 0,
             record,
             metadata: None,
             concat: None,
@@ -217,6 +220,16 @@ impl Table {
     /// Forgets an upload that is gone for good.
     pub(crate) fn forget(&self, id: &UploadId) {
         self.slots().remove(id);
+    }
+
+    /// Those of these uploads that are in memory, in their order; they are not kept there for it.
+    pub(crate) fn loaded<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a UploadId>,
+    ) -> Vec<Option<Arc<Entry>>> {
+        let slots = self.slots();
+        let loaded = |id| slots.get(id).and_then(|slot| slot.get()).cloned();
+        ids.map(loaded).collect()
     }
 
     /// Uploads whose file was left open and has rested for `least`.

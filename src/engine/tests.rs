@@ -76,6 +76,8 @@ impl Machine {
             network_timeout: None,
             pause_after: Duration::from_secs(5),
             power_cuts,
+            disk_warn: Share::Bytes(0),
+            disk_stop: Share::Bytes(0),
             power_lost: lost,
         };
         let locks = Arc::new(MemoryLocker::default());

@@ -20,6 +20,11 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
     }
 }
 
+/// The host alone, without its port.
+pub(crate) fn host(text: &str) -> Option<&str> {
+    parse(text).map(|(host, _)| host)
+}
+
 fn parse(text: &str) -> Option<(&str, Option<u16>)> {
     let end = if text.starts_with('[') {
         text.find(']')? + 1

@@ -86,7 +86,8 @@ impl Origin {
         with_authority(origin).is_some_and(|authority| self.is_named(authority))
     }
 
-    fn is_named(&self, authority: &str) -> bool {
+    /// Whether `authority` is this server's, as the request or `--public-url` has it.
+    pub(crate) fn is_named(&self, authority: &str) -> bool {
         let public = self.public.as_ref().map(PublicUrl::authority);
         let mut names = self.authority.as_deref().into_iter().chain(public);
         names.any(|name| authority::same(name, authority))

@@ -1,3 +1,4 @@
 //! Who may do what. Decided on the head alone, before the first read of a body.
 
+pub mod admin;
 pub mod cors;

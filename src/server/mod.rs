@@ -7,6 +7,7 @@
 mod accept;
 mod body;
 mod conn;
+mod doors;
 mod first;
 mod listen;
 mod open;
@@ -91,7 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
     // A port in use is told before anything is touched; connections wait until what was open at a crash is mended.
     let bound = listen::Bound::new(&config).await?;
-    let Open { engine, dir, app } = open::open(&config).await?;
+    let Open { engine, dir, app } = open::open(&config, bound.addr()).await?;
     let storage = shutdown::Storage { engine, dir };
     start_with(&config, bound, app, Some(storage))
 }
@@ -110,11 +111,15 @@ fn start_with<A: App>(
         (None, Some(addr)) => format!("http://{addr}{}", config.base_path),
         (None, None) => String::new(),
     };
+    let meter = storage
+        .as_ref()
+        .map(|storage| storage.engine.meter().clone())
+        .unwrap_or_default();
     let stop = CancellationToken::new();
     let connections = conn::Connections::new(config, stop.clone());
     let tasks = connections.tasks().clone();
     let side = side::Side {
-        stack: stack::Stack(app),
+        stack: stack::Stack { app, meter },
         connections,
         workers: Handle::current(),
         limit,

@@ -1,34 +1,38 @@
 //! From a configuration to an engine with a door: the data directory, the stores, recovery.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::info;
 
 use super::StartError;
+use super::doors::Doors;
 use super::process::raise_file_limit;
+use crate::admin::Admin;
 use crate::blob::disk::{DiskBlobs, DiskOptions};
 use crate::config::Config;
 use crate::engine::{DataDir, Engine, NO_LIMIT, Options};
 use crate::lock::memory::MemoryLocker;
+use crate::security::admin::AdminDoor;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
 use crate::tus::{App, Settings};
 use crate::watch;
 
-/// An engine, the directory it works in, and the door to it.
+/// An engine, the directory it works in, and the doors to it.
 pub(super) struct Open {
     pub(super) engine: Engine,
     pub(super) dir: DataDir,
-    pub(super) app: watch::App<App>,
+    pub(super) app: watch::App<Doors>,
 }
 
 /// The data directory's state store.
 const STATE: &str = "state";
 
 /// Opens everything below `--upload-dir`, and mends what a crash left.
-pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
+pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Open, StartError> {
     let stores = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || stores(&config))
@@ -59,6 +63,12 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
+    let guard = AdminDoor {
+        token: config.admin_token.clone(),
+        loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
+        behind_proxy: config.behind_proxy,
+        public_url: config.public_url.clone(),
+    };
     let settings = settings(config)?;
     let watch = watch::Settings {
         cors: settings.cors.clone(),
@@ -67,7 +77,10 @@ pub(super) async fn open(config: &Config) -> Result<Open, StartError> {
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
     };
-    let app = App::new(engine.clone(), settings);
+    let app = Doors {
+        tus: App::new(engine.clone(), settings),
+        admin: Admin::new(engine.clone(), guard),
+    };
     let app = watch::App::new(engine.clone(), watch, app);
     Ok(Open { engine, dir, app })
 }
@@ -121,6 +134,8 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         keep_partials: config.keep_partials,
         network_timeout: some(config.network_timeout),
         pause_after: config.pause_after,
+        disk_warn: config.disk_warn,
+        disk_stop: config.disk_stop,
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),
     }

@@ -27,6 +27,7 @@ use super::conn::{self, Connections};
 use super::first::{self, First, Prefixed};
 use super::listen::Bound;
 use super::stack::{App, Stack};
+use crate::meter::Meter;
 
 /// How long health checks under way may take once the server stops.
 const LAST_CHECKS: Duration = Duration::from_secs(1);
@@ -103,7 +104,7 @@ impl<A: App> Side<A> {
             return;
         };
         if first == First::Health {
-            answer(io, self.patience).await;
+            answer(io, self.patience, self.stack.meter).await;
         } else if let Err(error) = self.hand_over(first, io, permit) {
             debug!(%error, "connection lost on its way to the workers");
         }
@@ -138,11 +139,15 @@ impl<A: App> Side<A> {
 }
 
 /// One answer, and the connection's end: what comes after it may be for the workers.
-async fn answer<I: AsyncRead + AsyncWrite + Unpin + 'static>(io: I, patience: Duration) {
+async fn answer<I>(io: I, patience: Duration, meter: Arc<Meter>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let app = tower::service_fn(nothing);
     let mut builder = conn::http1(patience);
     let connection = builder
         .keep_alive(false)
-        .serve_connection(TokioIo::new(io), Stack(tower::service_fn(nothing)));
+        .serve_connection(TokioIo::new(io), Stack { app, meter });
     if let Err(error) = connection.await {
         debug!(
             error = &error as &dyn std::error::Error,

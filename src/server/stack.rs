@@ -5,6 +5,8 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
@@ -17,7 +19,8 @@ use uuid::Uuid;
 
 use super::body::{Linger, RequestBody, ResponseBody};
 use super::routes;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
+use crate::meter::Meter;
 use crate::protocol::{HeaderError, authority};
 use crate::tus;
 
@@ -48,7 +51,10 @@ impl<S> App for S where
 
 /// An [`App`] as hyper's connections call it.
 #[derive(Debug, Clone)]
-pub(super) struct Stack<A>(pub(super) A);
+pub(super) struct Stack<A> {
+    pub(super) app: A,
+    pub(super) meter: Arc<Meter>,
+}
 
 type Answer = Result<Response<ResponseBody>, Infallible>;
 
@@ -58,8 +64,25 @@ impl<A: App> hyper::service::Service<Request<Incoming>> for Stack<A> {
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(identified(self.0.clone(), request))
+        Box::pin(counted(self.clone(), request))
     }
+}
+
+/// Counts a request with its answer.
+async fn counted<A: App>(stack: Stack<A>, request: Request<Incoming>) -> Answer {
+    let (method, began) = (request.method().clone(), Instant::now());
+    let answer = identified(stack.app, request).await;
+    let Ok(answered) = &answer else {
+        return answer; // never: it is Infallible
+    };
+    let status = answered.status().as_u16();
+    stack
+        .meter
+        .answered(method.as_str(), status, began.elapsed());
+    if let Some(Code(code)) = answered.extensions().get() {
+        stack.meter.refused.one(code);
+    }
+    answer
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

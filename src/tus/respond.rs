@@ -9,7 +9,7 @@ use serde_json::json;
 use tracing::{debug, error, warn};
 
 use crate::engine::Appended;
-use crate::error::Reject;
+use crate::error::{Code, Reject};
 use crate::protocol::expires::http_date;
 use crate::protocol::{checksum, expires, offset, version};
 use crate::upload::Millis;
@@ -98,6 +98,7 @@ pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
         ),
         None => empty(status_of(status)),
     };
+    response.extensions_mut().insert(Code(code));
     if !without_body {
         set(
             &mut response,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::blob::memory::MemoryBlobs;
 use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Segment};
-use highwater::config::Durability;
+use highwater::config::{Durability, Share};
 use highwater::engine::{Engine, NO_LIMIT, Options};
 use highwater::lock::memory::MemoryLocker;
 use highwater::lock::{Guard, Locker};
@@ -79,6 +79,8 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         network_timeout: None,
         pause_after: Duration::from_secs(5),
         power_cuts: 0,
+        disk_warn: Share::Bytes(0),
+        disk_stop: Share::Bytes(0),
         power_lost: false,
     };
     let opened = Engine::open(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::names::sync_file;
 use super::sys::fault;
 use super::{Shared, access, tip};
-use crate::blob::{Blob, BlobError, File, Segment};
+use crate::blob::{Blob, BlobError, File, Segment, Usage};
 use crate::upload::UploadId;
 
 /// The sidecar, and the list of a joined upload.
@@ -47,6 +47,18 @@ impl Shared {
             let _ = fs::remove_file(&path);
         }
         made
+    }
+
+    pub(super) fn usage(&self, file: &File) -> Result<Usage, BlobError> {
+        let path = self.paths.of(file);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) => Ok(Usage {
+                allocated: meta.blocks() * 512,
+                names: meta.nlink(),
+            }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Usage::default()),
+            Err(e) => Err(fault(&path, e)),
+        }
     }
 
     pub(super) fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {

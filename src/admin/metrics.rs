@@ -1,0 +1,205 @@
+//! `GET /metrics`, for Prometheus.
+
+use http::Response;
+
+use super::answer::{self, ResponseBody};
+use super::exposition::Exposition;
+use crate::engine::Engine;
+use crate::meter::{ByKind, KINDS, Meter, kind_name};
+
+const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) fn answer(engine: &Engine) -> Response<ResponseBody> {
+    let mut text = Exposition::default();
+    let meter = engine.meter();
+    requests(&mut text, meter);
+    uploads(&mut text, meter);
+    times(&mut text, meter);
+    bytes(&mut text, engine);
+    server(&mut text, engine);
+    answer::text(200, MEDIA, text.finish())
+}
+
+fn requests(text: &mut Exposition, meter: &Meter) {
+    text.labelled(
+        "highwater_http_requests_total",
+        "counter",
+        "Requests answered, by method and class of status.",
+        meter
+            .requests()
+            .map(|(method, class, count)| ([("method", method), ("status", class)], count)),
+    );
+    text.labelled(
+        "highwater_http_refused_total",
+        "counter",
+        "Requests refused or failed, by the code of the answer.",
+        meter
+            .refused
+            .get()
+            .into_iter()
+            .map(|(code, count)| ([("code", code)], count)),
+    );
+    text.histogram(
+        "highwater_http_request_duration_seconds",
+        "Time from a request's head to its answer's, the request's body included.",
+        &meter.request_time,
+    );
+}
+
+fn uploads(text: &mut Exposition, meter: &Meter) {
+    let ended = [
+        ("created", "Uploads begun, by kind.", &meter.created),
+        (
+            "completed",
+            "Uploads that got all of their bytes, by kind.",
+            &meter.completed,
+        ),
+        (
+            "cancelled",
+            "Uploads terminated, by kind.",
+            &meter.cancelled,
+        ),
+        (
+            "expired",
+            "Uploads whose time ran out, by kind.",
+            &meter.expired,
+        ),
+    ];
+    for (what, help, counts) in ended {
+        let name = format!("highwater_uploads_{what}_total");
+        text.labelled(&name, "counter", help, by_kind(counts));
+    }
+    text.labelled(
+        "highwater_uploads_failed_total",
+        "counter",
+        "Uploads that failed, by code.",
+        meter
+            .failed
+            .get()
+            .into_iter()
+            .map(|(code, count)| ([("code", code)], count)),
+    );
+    text.labelled(
+        "highwater_uploads",
+        "gauge",
+        "Uploads there are, by kind and status; those that ended for a while as well.",
+        meter
+            .uploads()
+            .map(|(kind, status, count)| ([("kind", kind_name(kind)), ("status", status)], count)),
+    );
+    let open: u64 = meter
+        .uploads()
+        .filter(|(_, status, _)| matches!(*status, "active" | "assembling"))
+        .map(|(.., count)| count)
+        .sum();
+    text.gauge(
+        "highwater_uploads_open",
+        "Uploads that are active or assembling.",
+        open,
+    );
+}
+
+fn times(text: &mut Exposition, meter: &Meter) {
+    text.histogram(
+        "highwater_upload_duration_seconds",
+        "Time from an upload's creation to its last byte.",
+        &meter.upload_time,
+    );
+    text.histogram(
+        "highwater_append_duration_seconds",
+        "Time of a body with bytes, from the upload's lock to the commit.",
+        &meter.append_time,
+    );
+    text.histogram(
+        "highwater_lock_wait_seconds",
+        "Time that requests waited for the lock of their upload.",
+        &meter.lock_wait,
+    );
+    text.counter(
+        "highwater_resumes_total",
+        "Bodies that went on after one that was cut, or after a rest.",
+        meter.resumes.get(),
+    );
+}
+
+fn by_kind(counts: &ByKind) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> {
+    KINDS
+        .map(|kind| ([("kind", kind_name(kind))], counts.of(kind)))
+        .into_iter()
+}
+
+fn bytes(text: &mut Exposition, engine: &Engine) {
+    let meter = engine.meter();
+    text.counter(
+        "highwater_received_bytes_total",
+        "Bytes of uploads received, those of running bodies included.",
+        meter.throughput.bytes(),
+    );
+    text.gauge(
+        "highwater_appends_running",
+        "Bodies that come in now.",
+        meter.throughput.running(),
+    );
+    text.counter(
+        "highwater_swept_bytes_total",
+        "Bytes that the sweep gave back to the disk.",
+        meter.swept_bytes.get(),
+    );
+    text.counter(
+        "highwater_orphans_removed_total",
+        "Files of no upload that the sweep removed.",
+        meter.orphans.get(),
+    );
+    if let Some(space) = engine.space() {
+        text.gauge(
+            "highwater_disk_free_bytes",
+            "Free space for uploads.",
+            space.free,
+        );
+        text.gauge(
+            "highwater_disk_size_bytes",
+            "Size of the uploads' disk.",
+            space.total,
+        );
+        text.gauge(
+            "highwater_disk_level",
+            "0: enough space; 1: below --disk-warn; 2: below --disk-stop.",
+            space.level as u8,
+        );
+    }
+    text.counter(
+        "highwater_blob_errors_total",
+        "Requests that ended with an error of the files.",
+        meter.blob_errors.get(),
+    );
+    text.counter(
+        "highwater_state_errors_total",
+        "Requests that ended with an error of the records.",
+        meter.state_errors.get(),
+    );
+}
+
+fn server(text: &mut Exposition, engine: &Engine) {
+    if let Some(bytes) = memory() {
+        text.gauge("process_resident_memory_bytes", "Resident memory.", bytes);
+    }
+    text.gauge(
+        "highwater_uptime_seconds",
+        "Time since the start.",
+        engine.meter().since.elapsed().as_secs_f64(),
+    );
+    text.labelled(
+        "highwater_build_info",
+        "gauge",
+        "1, with the version.",
+        [([("version", env!("CARGO_PKG_VERSION"))], 1)],
+    );
+}
+
+/// Resident memory in bytes, where the system tells it.
+pub(super) fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes << 10)
+}

@@ -1,0 +1,192 @@
+//! The door for operators: `/admin`, `/metrics` and `/readyz`. Who may come in is decided by [`crate::security::admin`];
+//! what is there is told by the engine; answers carry no CORS headers, so that no other site's page can read them.
+
+mod answer;
+mod exposition;
+mod list;
+mod metrics;
+mod overview;
+mod query;
+mod rest;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower::Service;
+
+pub use self::answer::{BoxError, ResponseBody};
+
+use crate::engine::Engine;
+use crate::error::Reject;
+use crate::security::admin::{AdminDoor, Verdict};
+use crate::upload::UploadId;
+
+/// The door as a service; clones share it.
+#[derive(Clone)]
+pub struct Admin {
+    door: Arc<Door>,
+}
+
+struct Door {
+    engine: Engine,
+    guard: AdminDoor,
+}
+
+/// What a path of this door names.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Ready,
+    Metrics,
+    Active,
+    Overview,
+    Storage,
+    Upload(UploadId),
+    Cancel(UploadId),
+    Cleanup,
+    Nothing,
+}
+
+const READ: &str = "GET, HEAD";
+const CHANGE: &str = "POST";
+
+impl Target {
+    fn of(path: &str) -> Self {
+        match path {
+            "/readyz" => return Self::Ready,
+            "/metrics" => return Self::Metrics,
+            "/admin/cleanup" => return Self::Cleanup,
+            _ => {}
+        }
+        match path.strip_prefix("/admin/uploads/") {
+            Some("active") => Self::Active,
+            Some("metrics") => Self::Overview,
+            Some("storage") => Self::Storage,
+            Some(rest) => match rest.strip_suffix("/cancel") {
+                Some(id) => id.parse().map_or(Self::Nothing, Self::Cancel),
+                None => rest.parse().map_or(Self::Nothing, Self::Upload),
+            },
+            None => Self::Nothing,
+        }
+    }
+
+    fn allow(&self) -> &'static str {
+        match self {
+            Self::Cancel(_) | Self::Cleanup => CHANGE,
+            _ => READ,
+        }
+    }
+}
+
+impl Admin {
+    /// A door to `engine`.
+    #[must_use]
+    pub fn new(engine: Engine, guard: AdminDoor) -> Self {
+        Self {
+            door: Arc::new(Door { engine, guard }),
+        }
+    }
+
+    /// Whether a path is this door's, whatever it finds there.
+    #[must_use]
+    pub fn has(path: &str) -> bool {
+        matches!(path, "/readyz" | "/metrics" | "/admin") || path.starts_with("/admin/")
+    }
+}
+
+impl<B> Service<Request<B>> for Admin
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let door = self.door.clone();
+        Box::pin(async move {
+            // No request here has a body that means anything: it is dropped unread, at the end.
+            let (head, _body) = request.into_parts();
+            let head_only = head.method == Method::HEAD;
+            let answer = door.answer(&head).await;
+            let mut answer = answer.unwrap_or_else(|reject| answer::problem(&reject));
+            if head_only {
+                answer::without_body(&mut answer);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+impl Door {
+    async fn answer(&self, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
+        let target = Target::of(head.uri.path());
+        if target != Target::Ready {
+            match self.guard.judge(head) {
+                Verdict::Allowed => {}
+                Verdict::Hidden => return Err(Reject::NotFound),
+                Verdict::Unauthorized => return Err(Reject::Unauthorized),
+                Verdict::ForeignOrigin => return Err(Reject::ForeignOrigin),
+            }
+        }
+        let allow = target.allow();
+        let fits = match head.method {
+            Method::GET | Method::HEAD => allow == READ,
+            Method::POST => allow == CHANGE,
+            _ => false,
+        };
+        if !fits && target != Target::Nothing {
+            return Err(Reject::MethodNotAllowed { allow });
+        }
+        let query = head.uri.query().unwrap_or_default();
+        match target {
+            Target::Ready => Ok(rest::ready(&self.engine)),
+            Target::Metrics => Ok(metrics::answer(&self.engine)),
+            Target::Active => list::answer(&self.engine, query).await,
+            Target::Overview => Ok(overview::answer(&self.engine)),
+            Target::Storage => rest::storage(&self.engine).await,
+            Target::Upload(id) => rest::upload(&self.engine, &id).await,
+            Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
+            Target::Cleanup => rest::cleanup(&self.engine).await,
+            Target::Nothing => Err(Reject::NotFound),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_what_they_name() {
+        let id = |id: &str| id.parse().unwrap();
+        for (path, target) in [
+            ("/readyz", Target::Ready),
+            ("/metrics", Target::Metrics),
+            ("/metrics/", Target::Nothing),
+            ("/admin/uploads/active", Target::Active),
+            ("/admin/uploads/storage", Target::Storage),
+            ("/admin/uploads/metrics", Target::Overview),
+            ("/admin/uploads/a/b", Target::Upload(id("a/b"))),
+            ("/admin/uploads/a/b/cancel", Target::Cancel(id("a/b"))),
+            ("/admin/uploads/../x", Target::Nothing),
+            ("/admin/uploads/%61", Target::Nothing),
+            ("/admin/uploads//cancel", Target::Nothing),
+            ("/admin/uploads/", Target::Nothing),
+            ("/admin/cleanup", Target::Cleanup),
+            ("/admin", Target::Nothing),
+        ] {
+            assert_eq!(Target::of(path), target, "{path}");
+        }
+        assert!(Admin::has("/admin") && Admin::has("/admin/x") && !Admin::has("/administer"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Readiness, one upload, storage, and what an operator may change.
+
+use http::Response;
+use serde_json::{Map, Value, json};
+
+use super::answer::{self, ResponseBody};
+use super::list::described;
+use super::metrics::memory;
+use crate::engine::{Amount, Engine, Level, Space};
+use crate::error::Reject;
+use crate::meter::STATUSES;
+use crate::upload::UploadId;
+
+/// Open to everybody, as `/healthz`: levels and reasons, no numbers.
+pub(super) fn ready(engine: &Engine) -> Response<ResponseBody> {
+    let level = engine.space().map(|space| space.level);
+    let reasons: Vec<&str> = [
+        (engine.is_stopping(), "stopping"),
+        (engine.is_broken(), "state-failed"),
+        (level == Some(Level::Red), "disk-red"),
+    ]
+    .into_iter()
+    .filter_map(|(holds, reason)| holds.then_some(reason))
+    .collect();
+    let warnings: &[&str] = match level {
+        Some(Level::Yellow) => &["disk-yellow"],
+        _ => &[],
+    };
+    let ready = reasons.is_empty();
+    let value = json!({
+        "ready": ready,
+        "disk": level.map(Level::name),
+        "reasons": reasons,
+        "warnings": warnings,
+    });
+    answer::json(if ready { 200 } else { 503 }, &value)
+}
+
+pub(super) async fn upload(
+    engine: &Engine,
+    id: &UploadId,
+) -> Result<Response<ResponseBody>, Reject> {
+    let found = engine.inspect(id).await?;
+    let mut value = described(&found.summary, crate::engine::now());
+    let parts: Vec<&str> = found.parts.iter().map(UploadId::as_str).collect();
+    let silent = found.silent.map(|silent| silent.as_secs_f64());
+    if let Value::Object(fields) = &mut value {
+        fields.insert("metadata".into(), found.metadata.into());
+        fields.insert("parts".into(), parts.into());
+        fields.insert("silent_seconds".into(), silent.into());
+        fields.insert("synced".into(), found.summary.record.synced.into());
+        fields.insert("path".into(), found.path.into());
+        fields.insert("allocated_bytes".into(), found.allocated.into());
+    }
+    Ok(answer::json(200, &value))
+}
+
+pub(super) async fn cancel(
+    engine: &Engine,
+    id: &UploadId,
+) -> Result<Response<ResponseBody>, Reject> {
+    engine.cancel(id).await?;
+    tracing::info!(%id, "cancelled by an operator");
+    let value = json!({ "id": id.as_str(), "status": "cancelled" });
+    Ok(answer::json(200, &value))
+}
+
+pub(super) async fn cleanup(engine: &Engine) -> Result<Response<ResponseBody>, Reject> {
+    let swept = engine.cleanup().await?;
+    let value = json!({
+        "expired": swept.expired,
+        "tombstones_removed": swept.tombstones,
+        "orphans_removed": swept.orphans,
+        "freed_bytes": swept.bytes,
+    });
+    Ok(answer::json(200, &value))
+}
+
+pub(super) async fn storage(engine: &Engine) -> Result<Response<ResponseBody>, Reject> {
+    let storage = engine.storage().await?;
+    let by_status: Map<String, Value> = STATUSES
+        .iter()
+        .zip(&storage.by_status)
+        .map(|(status, of)| ((*status).to_owned(), amount(of)))
+        .collect();
+    let all = storage
+        .by_status
+        .iter()
+        .fold(Amount::default(), |sum, of| Amount {
+            uploads: sum.uploads + of.uploads,
+            bytes: sum.bytes + of.bytes,
+            allocated: sum.allocated + of.allocated,
+        });
+    let mut nobodys = amount(&all);
+    if let Value::Object(fields) = &mut nobodys {
+        fields.insert("user_id".into(), Value::Null);
+    }
+    let value = json!({
+        "measured_at": answer::time(storage.at),
+        "by_status": by_status,
+        "by_user": [nobodys],
+        "files": storage.files,
+        "reclaimable": amount(&storage.reclaimable),
+        "expiring_within_an_hour": amount(&storage.expiring_soon),
+        "disk": engine.space().map(disk),
+        "memory_bytes": memory(),
+    });
+    Ok(answer::json(200, &value))
+}
+
+fn amount(of: &Amount) -> Value {
+    json!({ "uploads": of.uploads, "bytes": of.bytes, "allocated_bytes": of.allocated })
+}
+
+fn disk(space: Space) -> Value {
+    json!({
+        "free_bytes": space.free,
+        "size_bytes": space.total,
+        "level": space.level.name(),
+    })
+}

@@ -1,0 +1,373 @@
+//! What an operator sees and does: all uploads, one of them, what they take on the disk, and the sweep on demand.
+//!
+//! Walks over everything read the state store in steps, off the workers, one walk at a time: uploads do not wait for them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::levels::Space;
+use super::table::{Entry, Image};
+use super::{Engine, Inner, now};
+use crate::blob::File;
+use crate::error::Reject;
+use crate::meter::Meter;
+use crate::upload::{Millis, Record, Status, UploadId};
+
+/// Records that are read in one step.
+const STEP: usize = 1000;
+/// How long what a walk over all files found is told again.
+const FRESH: Duration = Duration::from_secs(5);
+/// What expires within this time does so soon.
+const SOON: Millis = 3_600_000;
+
+/// An upload among others.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Which.
+    pub id: UploadId,
+    /// What is stored of it; the offset is what a client may be told.
+    pub record: Record,
+    /// Whether a body comes in now.
+    pub receiving: bool,
+}
+
+/// One upload, closely.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// As in a list.
+    pub summary: Summary,
+    /// `Upload-Metadata` as received.
+    pub metadata: Option<String>,
+    /// The parts of a final.
+    pub parts: Vec<UploadId>,
+    /// How long the body that comes in now has been silent.
+    pub silent: Option<Duration>,
+    /// Where its bytes lie, or will.
+    pub path: String,
+    /// What it takes on the disk.
+    pub allocated: u64,
+}
+
+/// Uploads and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub uploads: u64,
+    /// Bytes that they have received.
+    pub bytes: u64,
+    /// Bytes that they take on the disk: allocated blocks, sidecars included.
+    pub allocated: u64,
+}
+
+/// What lies on the disk.
+#[derive(Debug, Clone, Default)]
+pub struct Storage {
+    /// When that was looked at.
+    pub at: Millis,
+    /// By status, in the order of [`crate::meter::STATUSES`].
+    pub by_status: [Amount; 6],
+    /// Files, sidecars included.
+    pub files: u64,
+    /// What nobody can use: expired but not swept yet, failed, ended, and files of no upload.
+    pub reclaimable: Amount,
+    /// What expires within an hour.
+    pub expiring_soon: Amount,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads whose time was over.
+    pub expired: u64,
+    /// Tombstones removed.
+    pub tombstones: u64,
+    /// Files of no upload removed.
+    pub orphans: u64,
+    /// Bytes given back to the disk.
+    pub bytes: u64,
+}
+
+/// What walks share.
+#[derive(Default)]
+pub(super) struct Walks {
+    one: tokio::sync::Mutex<()>,
+    storage: tokio::sync::Mutex<Option<(Instant, Arc<Storage>)>>,
+    /// Held by whoever sweeps.
+    pub(super) sweep: tokio::sync::Mutex<()>,
+}
+
+impl Engine {
+    /// What was counted.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.inner.meter
+    }
+
+    /// The disk at the last look, at most about a second ago; `None` where the store cannot tell.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        self.inner.levels.space()
+    }
+
+    /// Whether the server has begun to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stop.is_cancelled()
+    }
+
+    /// Whether the state store has failed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.inner.broken.is_cancelled()
+    }
+
+    /// Shows every upload, tombstones included, in the order of their ids.
+    ///
+    /// # Errors
+    /// What the state store says; `Stopping`.
+    pub async fn walk(&self, each: impl FnMut(Summary) + Send) -> Result<(), Reject> {
+        let _one = self.inner.walks.one.lock().await;
+        self.inner.walk(each).await
+    }
+
+    /// One upload, whatever its status.
+    ///
+    /// # Errors
+    /// `NotFound`, or what the stores say.
+    pub async fn inspect(&self, id: &UploadId) -> Result<Inspection, Reject> {
+        let entry = self.inner.entry(id).await?;
+        let files = super::end::all_files(id, &entry.blob());
+        let usage = self.inner.blobs.usage(&files).await?;
+        let image = entry.image();
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Inspection {
+            summary: summary(id.clone(), &image),
+            metadata: image.metadata.as_ref().map(text),
+            parts: image.parts.to_vec(),
+            silent: image.live.as_ref().map(|live| live.silent_for()),
+            path: self.inner.blobs.name(&File::Upload(id.clone())),
+            allocated: usage.iter().map(crate::blob::Usage::share).sum(),
+        })
+    }
+
+    /// Terminates an upload that is not complete, whoever it belongs to.
+    ///
+    /// # Errors
+    /// As [`Engine::terminate`]; `AlreadyComplete`.
+    pub async fn cancel(&self, id: &UploadId) -> Result<(), Reject> {
+        let (inner, id) = (self.inner.clone(), id.clone());
+        let cancel = async move {
+            refuse_complete(&*inner.there(&id).await?)?;
+            let guard = inner.hold(&id, true).await?;
+            // Its last byte may have come before it let go.
+            let entry = inner.there(&id).await?;
+            refuse_complete(&entry)?;
+            inner.end(&entry, Status::Cancelled, guard.as_ref()).await
+        };
+        self.inner.run(cancel).await
+    }
+
+    /// Sweeps now; a sweep that runs already is waited for first.
+    ///
+    /// # Errors
+    /// `Stopping`.
+    pub async fn cleanup(&self) -> Result<Swept, Reject> {
+        let inner = self.inner.clone();
+        let sweep = async move {
+            let _sweep = inner.walks.sweep.lock().await;
+            let before = swept(&inner.meter);
+            inner.sweep(false).await;
+            inner.sweep_files().await;
+            let after = swept(&inner.meter);
+            *inner.walks.storage.lock().await = None;
+            Ok(Swept {
+                expired: after.expired - before.expired,
+                tombstones: after.tombstones - before.tombstones,
+                orphans: after.orphans - before.orphans,
+                bytes: after.bytes - before.bytes,
+            })
+        };
+        self.inner.run(sweep).await
+    }
+
+    /// What lies on the disk. It is looked at anew when the last look is some seconds old.
+    ///
+    /// # Errors
+    /// What the stores say; `Stopping`.
+    pub async fn storage(&self) -> Result<Arc<Storage>, Reject> {
+        let mut known = self.inner.walks.storage.lock().await;
+        if let Some((at, storage)) = &*known
+            && at.elapsed() < FRESH
+        {
+            return Ok(storage.clone());
+        }
+        let storage = Arc::new(self.measure().await?);
+        *known = Some((Instant::now(), storage.clone()));
+        Ok(storage)
+    }
+
+    async fn measure(&self) -> Result<Storage, Reject> {
+        let inner = &self.inner;
+        let mut storage = Storage {
+            at: now(),
+            ..Storage::default()
+        };
+        // Hashes of ids instead of ids: 100,000 uploads are some MiB here, and gone with the answer.
+        let hash = RandomState::new();
+        let mut known: HashMap<u64, (usize, bool, bool)> = HashMap::new();
+        self.walk(|upload| {
+            let record = &upload.record;
+            let at = crate::meter::STATUSES
+                .iter()
+                .position(|name| *name == crate::meter::status_name(record.status));
+            let at = at.unwrap_or_default();
+            let expires = record.expires.filter(|_| !upload.receiving);
+            let over = !matches!(
+                record.status,
+                Status::Active | Status::Assembling | Status::Completed
+            );
+            let useless = over || expires.is_some_and(|at| at <= storage.at);
+            let soon = !useless && expires.is_some_and(|at| at <= storage.at + SOON);
+            known.insert(hash.hash_one(&upload.id), (at, useless, soon));
+            let received = if record.is_tombstone() {
+                0
+            } else {
+                record.offset
+            };
+            for amount in storage.amounts(at, useless && !record.is_tombstone(), soon) {
+                amount.uploads += 1;
+                amount.bytes += received;
+            }
+        })
+        .await?;
+        for shard in inner.blobs.shards().await? {
+            if inner.stop.is_cancelled() {
+                return Err(Reject::Stopping);
+            }
+            let files = inner.blobs.files(&shard).await?;
+            let usage = inner.blobs.usage(&files).await?;
+            for (file, usage) in files.iter().zip(usage) {
+                storage.files += 1;
+                match known.get(&hash.hash_one(file.owner())) {
+                    Some((at, useless, soon)) => {
+                        for amount in storage.amounts(*at, *useless, *soon) {
+                            amount.allocated += usage.share();
+                        }
+                    }
+                    None => storage.reclaimable.allocated += usage.share(),
+                }
+            }
+        }
+        Ok(storage)
+    }
+}
+
+impl Storage {
+    fn amounts(
+        &mut self,
+        status: usize,
+        useless: bool,
+        soon: bool,
+    ) -> impl Iterator<Item = &mut Amount> {
+        let by_status = self.by_status.get_mut(status);
+        let reclaimable = useless.then_some(&mut self.reclaimable);
+        let expiring = soon.then_some(&mut self.expiring_soon);
+        by_status.into_iter().chain(reclaimable).chain(expiring)
+    }
+}
+
+fn refuse_complete(entry: &Entry) -> Result<(), Reject> {
+    if entry.record().is_complete() {
+        return Err(Reject::AlreadyComplete);
+    }
+    Ok(())
+}
+
+fn swept(meter: &Meter) -> Swept {
+    Swept {
+        expired: meter.expired.sum(),
+        tombstones: meter.tombstones.get(),
+        orphans: meter.orphans.get(),
+        bytes: meter.swept_bytes.get(),
+    }
+}
+
+fn summary(id: UploadId, image: &Image) -> Summary {
+    let record = Record {
+        offset: image.told(),
+        ..image.record.clone()
+    };
+    Summary {
+        id,
+        record,
+        receiving: image.live.is_some(),
+    }
+}
+
+impl Inner {
+    async fn walk(&self, mut each: impl FnMut(Summary) + Send) -> Result<(), Reject> {
+        let mut after: Option<UploadId> = None;
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(Reject::Stopping);
+            }
+            let page = self.state.scan(after.as_ref(), STEP).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            // What is in memory is newer than what is stored.
+            let entries = self.table.loaded(page.iter().map(|(id, _)| id));
+            for ((id, record), entry) in page.into_iter().zip(entries) {
+                each(match entry {
+                    Some(entry) => summary(id, &entry.image()),
+                    None => Summary {
+                        id,
+                        record,
+                        receiving: false,
+                    },
+                });
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Counts what is there at the start; changes count from here on.
+    pub(super) async fn take_stock(&self) -> Result<(), Reject> {
+        self.walk(|upload| self.meter.found(&upload.record)).await?;
+        self.meter.begin();
+        Ok(())
+    }
+
+    /// What removing these files gives back: those with other names give nothing.
+    pub(super) async fn freed_by(&self, files: &[File]) -> u64 {
+        let usage = self.blobs.usage(files).await.unwrap_or_default();
+        let last = usage.iter().filter(|usage| usage.names == 1);
+        last.map(|usage| usage.allocated).sum()
+    }
+
+    /// What failed is counted where every use case ends.
+    pub(super) fn count_failure(&self, reject: &Reject) {
+        match reject {
+            Reject::Blob(_) | Reject::BlobLost => self.meter.blob_errors.one(),
+            Reject::State(_) => self.meter.state_errors.one(),
+            _ => {}
+        }
+    }
+
+    /// How many appends run now.
+    pub(super) fn appends(&self) -> usize {
+        self.appending.load(Ordering::Relaxed)
+    }
+}
+
+impl Engine {
+    /// How many bodies come in now.
+    #[must_use]
+    pub fn receiving(&self) -> usize {
+        self.inner.appends()
+    }
+}

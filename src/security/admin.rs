@@ -1,0 +1,356 @@
+//! Who may use `/admin` and `/metrics`: the holder of the admin token; where there is none, whoever sits at this machine.
+//!
+//! Without a token three things must hold, so that neither a proxy nor a page whose name was rebound to 127.0.0.1 opens the
+//! door: the server listens on loopback TCP alone, nothing says that a proxy is before it, and the request's host is a name
+//! of loopback. A Unix socket is not loopback here: what stands before one is a proxy, and asks for `localhost`.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, VIA};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+use sha2::{Digest, Sha256};
+
+use crate::protocol::authority;
+use crate::protocol::location::{Origin, PublicUrl, Via};
+
+/// The shortest token that is taken: what can be guessed is none.
+const SHORTEST: usize = 16;
+
+/// The admin token, as its SHA-256: the token itself is not kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminToken {
+    hash: [u8; 32],
+    /// What is wrong with it. Told by [`AdminToken::check`], since a parser's error would print the token.
+    fault: Option<&'static str>,
+}
+
+impl AdminToken {
+    fn of(text: &str) -> Self {
+        let fault = if text.len() < SHORTEST {
+            Some("a token has at least 16 characters")
+        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            Some("a token is of visible ASCII characters, without blanks")
+        } else {
+            None
+        };
+        Self {
+            hash: Sha256::digest(text).into(),
+            fault,
+        }
+    }
+
+    /// Whether it can be a token.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.fault.map_or(Ok(()), Err)
+    }
+
+    /// Compares hashes without a branch: the time tells nothing of the token, nor does a prefix of it.
+    fn is(&self, text: &[u8]) -> bool {
+        let other: [u8; 32] = Sha256::digest(text).into();
+        let differ = self.hash.iter().zip(other).fold(0, |d, (a, b)| d | (a ^ b));
+        std::hint::black_box(differ) == 0
+    }
+}
+
+impl FromStr for AdminToken {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::of(text))
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(..)")
+    }
+}
+
+/// What decides, beside the request.
+#[derive(Debug, Clone, Default)]
+pub struct AdminDoor {
+    /// The credential.
+    pub token: Option<AdminToken>,
+    /// Whether the server listens on a TCP address of loopback.
+    pub loopback: bool,
+    /// Whether forwarding headers are believed.
+    pub behind_proxy: bool,
+    /// What clients are told that the server is called.
+    pub public_url: Option<PublicUrl>,
+}
+
+/// What becomes of a request for the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is answered.
+    Allowed,
+    /// There is no such thing here.
+    Hidden,
+    /// The token is missing, or another one.
+    Unauthorized,
+    /// A change that a page of another origin asks for.
+    ForeignOrigin,
+}
+
+impl AdminDoor {
+    /// Decides on the head alone.
+    #[must_use]
+    pub fn judge(&self, head: &Parts) -> Verdict {
+        match &self.token {
+            Some(token) if !bearer(&head.headers).is_some_and(|told| token.is(told)) => {
+                return Verdict::Unauthorized;
+            }
+            None if !self.is_at_this_machine(head) => return Verdict::Hidden,
+            _ => {}
+        }
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        if !reads && !self.is_own_origin(head) {
+            return Verdict::ForeignOrigin;
+        }
+        Verdict::Allowed
+    }
+
+    fn is_at_this_machine(&self, head: &Parts) -> bool {
+        // A proxy that nobody told us of, but that tells of itself.
+        let forwarded = |name: &http::HeaderName| {
+            *name == FORWARDED || *name == VIA || name.as_str().starts_with("x-forwarded-")
+        };
+        let proxied = self.behind_proxy
+            || self.public_url.is_some()
+            || head.headers.keys().any(forwarded)
+            || head.headers.contains_key("x-real-ip");
+        let mut hosts = head.headers.get_all(HOST).iter().map(HeaderValue::to_str);
+        let uri = head.uri.authority().map(|authority| Ok(authority.as_str()));
+        let mut named = uri.into_iter().chain(hosts.by_ref()).peekable();
+        self.loopback
+            && !proxied
+            && named.peek().is_some()
+            && named.all(|host| host.is_ok_and(names_loopback))
+    }
+
+    /// Browsers name the origin of every request that is no plain GET; other clients name none.
+    fn is_own_origin(&self, head: &Parts) -> bool {
+        let via = Via {
+            tls: false,
+            behind_proxy: self.behind_proxy,
+            public_url: self.public_url.as_ref(),
+        };
+        let own = Origin::of(&head.headers, &head.uri, via);
+        let is_own = |origin: &HeaderValue| {
+            let origin = origin.to_str().unwrap_or_default();
+            let authority = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
+            authority.is_some_and(|authority| own.is_named(authority))
+        };
+        head.headers.get_all(ORIGIN).iter().all(is_own)
+    }
+}
+
+fn names_loopback(host: &str) -> bool {
+    let names = ["127.0.0.1", "[::1]", "localhost"];
+    authority::host(host).is_some_and(|host| names.iter().any(|n| n.eq_ignore_ascii_case(host)))
+}
+
+/// The token of the one `Authorization: Bearer`. Source: RFC 6750, 2.1.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (one, None) = (all.next()?, all.next()) else {
+        return None;
+    };
+    let (scheme, token) = one.as_bytes().split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then_some(token.trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    const TOKEN: &str = "correct-horse-battery";
+
+    fn judge(door: &AdminDoor, method: &str, uri: &str, headers: &[(&str, &str)]) -> Verdict {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        door.judge(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_is_let_in() {
+        let door = AdminDoor {
+            loopback: true,
+            ..AdminDoor::default()
+        };
+        let get = |headers: &[(&str, &str)]| judge(&door, "GET", "/metrics", headers);
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "localhost",
+            "LocalHost:1",
+            "[::1]:80",
+            "[::1]",
+        ] {
+            assert_eq!(get(&[("host", host)]), Verdict::Allowed, "{host}");
+        }
+        for host in [
+            "rebound.example",
+            "127.0.0.1.nip.io",
+            "localhost.example",
+            "localhost.",
+            "127.0.0.2",
+            "127.1",
+            "2130706433",
+            "0.0.0.0",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "",
+            "localhost@x",
+        ] {
+            assert_eq!(get(&[("host", host)]), Verdict::Hidden, "{host}");
+        }
+        assert_eq!(get(&[]), Verdict::Hidden, "no host at all");
+        let two = [("host", "localhost"), ("host", "a.example")];
+        assert_eq!(get(&two), Verdict::Hidden);
+        let absolute = |uri| judge(&door, "GET", uri, &[("host", "localhost")]);
+        assert_eq!(absolute("http://a.example/metrics"), Verdict::Hidden);
+        assert_eq!(absolute("http://localhost/metrics"), Verdict::Allowed);
+        for sign in ["forwarded", "via", "x-forwarded-for", "x-real-ip"] {
+            let proxied = [("host", "localhost"), (sign, "for=1.2.3.4")];
+            assert_eq!(get(&proxied), Verdict::Hidden, "{sign}");
+        }
+        let host = [("host", "localhost"), ("authorization", "Bearer x")];
+        assert_eq!(get(&host), Verdict::Allowed, "a token is not asked for");
+        let local = door.clone();
+        for door in [
+            AdminDoor {
+                loopback: false,
+                ..local.clone()
+            },
+            AdminDoor {
+                behind_proxy: true,
+                ..local.clone()
+            },
+            AdminDoor {
+                public_url: Some("https://up.example".parse().unwrap()),
+                ..local
+            },
+        ] {
+            let judged = judge(&door, "GET", "/metrics", &[("host", "localhost")]);
+            assert_eq!(judged, Verdict::Hidden, "{door:?}");
+        }
+    }
+
+    #[test]
+    fn with_a_token_it_is_the_token_alone() {
+        let door = AdminDoor {
+            token: Some(AdminToken::of(TOKEN)),
+            ..AdminDoor::default()
+        };
+        let get = |told: &str| judge(&door, "GET", "/metrics", &[("authorization", told)]);
+        for right in ["Bearer", "bearer", "BEARER "] {
+            assert_eq!(get(&format!("{right} {TOKEN}")), Verdict::Allowed);
+        }
+        let longer = format!("Bearer {TOKEN}x");
+        let prefix = format!("Bearer {}", &TOKEN[1..]);
+        let basic = format!("Basic {TOKEN}");
+        for wrong in [
+            "", "Bearer", "Bearer ", "Bearer x", TOKEN, &longer, &prefix, &basic,
+        ] {
+            assert_eq!(get(wrong), Verdict::Unauthorized, "{wrong:?}");
+        }
+        let local = judge(&door, "GET", "/metrics", &[("host", "localhost")]);
+        assert_eq!(local, Verdict::Unauthorized);
+        let right = format!("Bearer {TOKEN}");
+        let twice = [("authorization", &right[..]), ("authorization", &right)];
+        assert_eq!(judge(&door, "GET", "/", &twice), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn changes_come_from_no_foreign_page() {
+        let token = format!("Bearer {TOKEN}");
+        let plain = AdminDoor {
+            token: Some(AdminToken::of(TOKEN)),
+            ..AdminDoor::default()
+        };
+        let proxied = AdminDoor {
+            behind_proxy: true,
+            ..plain.clone()
+        };
+        let public = AdminDoor {
+            public_url: Some("https://up.example".parse().unwrap()),
+            ..plain.clone()
+        };
+        let local = AdminDoor {
+            loopback: true,
+            ..AdminDoor::default()
+        };
+        let post = |door: &AdminDoor, host: &str, origin: &str| {
+            let headers = [
+                ("authorization", &token[..]),
+                ("host", host),
+                ("origin", origin),
+            ];
+            judge(door, "POST", "/admin/cleanup", &headers)
+        };
+        for (door, host, origin, verdict) in [
+            (&plain, "h:80", "http://h", Verdict::Allowed),
+            (&plain, "h:8080", "http://h:8080", Verdict::Allowed),
+            (&plain, "h:8080", "http://h:8081", Verdict::ForeignOrigin),
+            (&plain, "h", "http://evil.example", Verdict::ForeignOrigin),
+            (&plain, "h", "null", Verdict::ForeignOrigin),
+            (&plain, "h", "", Verdict::ForeignOrigin),
+            (&plain, "h", "http://h.evil.example", Verdict::ForeignOrigin),
+            (&public, "h", "https://up.example", Verdict::Allowed),
+            (&proxied, "h", "https://up.example", Verdict::ForeignOrigin),
+            (
+                &local,
+                "localhost:1",
+                "http://evil.example",
+                Verdict::ForeignOrigin,
+            ),
+            (
+                &local,
+                "localhost:1",
+                "http://localhost:1",
+                Verdict::Allowed,
+            ),
+            (
+                &local,
+                "localhost:1",
+                "http://localhost:2",
+                Verdict::ForeignOrigin,
+            ),
+        ] {
+            assert_eq!(post(door, host, origin), verdict, "{host} {origin}");
+        }
+        let none = [("authorization", &token[..]), ("host", "h")];
+        assert_eq!(judge(&plain, "POST", "/", &none), Verdict::Allowed);
+        let get = [("host", "localhost"), ("origin", "http://evil.example")];
+        assert_eq!(judge(&local, "GET", "/", &get), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_token_is_long_and_visible_and_is_not_shown() {
+        for (text, good) in [
+            (TOKEN, true),
+            ("0123456789abcdef", true),
+            ("0123456789abcde", false),
+            ("0123456789 abcdef", false),
+            ("0123456789abcd\u{e9}f", false),
+            ("", false),
+        ] {
+            assert_eq!(AdminToken::of(text).check().is_ok(), good, "{text:?}");
+        }
+        assert_eq!(format!("{:?}", AdminToken::of(TOKEN)), "AdminToken(..)");
+    }
+}
