@@ -79,6 +79,13 @@ impl Origin {
         }
     }
 
+    /// The path of upload `id`, as this client must see it.
+    #[must_use]
+    pub fn path(&self, base_path: &str, id: &UploadId) -> String {
+        let prefix = self.public.as_ref().map_or(&*self.prefix, PublicUrl::path);
+        format!("{prefix}{base_path}{id}")
+    }
+
     fn is_named(&self, authority: &str) -> bool {
         let public = self.public.as_ref().map(PublicUrl::authority);
         let mut names = self.authority.as_deref().into_iter().chain(public);
