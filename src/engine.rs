@@ -17,6 +17,8 @@ mod join;
 mod late;
 mod load;
 mod recovery;
+mod retry;
+mod session;
 mod table;
 
 use std::ops::Range;
@@ -35,6 +37,9 @@ pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
 pub use self::join::Join;
 pub use self::recovery::Recovered;
+pub use self::session::{
+    ChunkBody, Chunked, NewSession, OwnedSession, Priority, Resume, SessionOptions, SessionView,
+};
 
 use self::table::{Entry, Table};
 use crate::blob::{BlobError, BlobStore, File, Pieces};
@@ -61,6 +66,8 @@ pub struct Options {
     pub keep_partials: bool,
     /// How long a body may be silent.
     pub network_timeout: Option<Duration>,
+    /// What sessions may be.
+    pub sessions: SessionOptions,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start; from [`DataDir`].
@@ -169,7 +176,13 @@ impl Engine {
     pub async fn look(&self, id: &UploadId) -> Result<View, Reject> {
         let entry = self.inner.usable(id).await?;
         let mut view = view(&entry);
-        if view.kind == Kind::Final && !view.is_complete() {
+        if let Some(chunk) = entry.chunk() {
+            // It lives as long as its session.
+            let session = self.inner.entry(&chunk.session).await?;
+            view.expires = session.record().expires;
+        }
+        let session = entry.session().is_some();
+        if view.kind == Kind::Final && !view.is_complete() && !session {
             view.length = self.inner.expected_length(&entry).await;
             // It lives as long as bytes come for its parts.
             view.expires = None;
@@ -186,7 +199,10 @@ impl Engine {
         let id = id.clone();
         self.inner
             .run(async move {
-                inner.there(&id).await?;
+                let entry = inner.there(&id).await?;
+                if let Some(chunk) = entry.chunk() {
+                    return inner.drop_chunk(&entry, &chunk).await;
+                }
                 let guard = inner.hold(&id, true).await?;
                 let entry = inner.there(&id).await?;
                 inner.end(&entry, Status::Cancelled, guard.as_ref()).await
@@ -341,6 +357,9 @@ impl Inner {
         record.power_cuts = self.options.power_cuts;
         let before = entry.record();
         let completes = record.is_complete() && !before.is_complete();
+        if entry.chunk().is_some() {
+            return self.change_chunk(entry, record, promise, more).await;
+        }
         let change = Change {
             details: more.details,
             marks: more.marks,
@@ -374,7 +393,7 @@ impl Inner {
     /// for a part's.
     fn tell_complete(&self, entry: &Entry) {
         let (id, record) = (&entry.id, entry.record());
-        if record.kind == Kind::Plain {
+        if record.kind == Kind::Plain || entry.session().is_some() {
             let path = self.blobs.name(&File::Upload(id.clone()));
             info!(%id, length = record.offset, path, "upload complete");
         }

@@ -13,11 +13,14 @@
 //! - [`lock`]: who may write.
 //! - [`security`]: who may do what.
 //! - [`engine`]: the use cases over the ports.
+//! - `answer`: what the doors' answers have in common.
 //! - [`tus`]: the door for tus 1.0.
+//! - [`session`]: the door for sessions, `/uploads/`.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`logging`]: what the operator is told.
 //! - [`server`]: sockets and connections.
 
+mod answer;
 pub mod blob;
 pub mod config;
 pub mod engine;
@@ -27,6 +30,7 @@ pub mod logging;
 pub mod protocol;
 pub mod security;
 pub mod server;
+pub mod session;
 pub mod state;
 pub mod tus;
 pub mod upload;

@@ -117,6 +117,8 @@ pub enum Failure {
     TooLarge,
     /// The disk lost bytes that it had taken: whatever the file's length says now.
     DiskFault,
+    /// A session's bytes do not have the hash that was named for the whole file.
+    FileHash,
 }
 
 /// The hot part of what is stored of an upload: small, rewritten as the offset moves. The raw metadata, the list of parts

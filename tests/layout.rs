@@ -11,8 +11,8 @@ const LAYERS: &[&[&str]] = &[
     &["blob", "state", "lock"],
     &["security"],
     &["error", "config"],
-    &["engine", "logging"],
-    &["tus"],
+    &["engine", "logging", "answer"],
+    &["tus", "session"],
     &["server"],
 ];
 
@@ -20,12 +20,14 @@ const LAYERS: &[&[&str]] = &[
 const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
-    ("tower", &["server", "tus"]),
+    ("tower", &["server", "tus", "session"]),
     (
         "http",
         &[
             "server",
             "tus",
+            "session",
+            "answer",
             "protocol",
             "security",
             "engine/append.rs",
@@ -35,9 +37,19 @@ const WIRE: &[(&str, &[&str])] = &[
     ),
     (
         "http_body",
-        &["server", "tus", "engine/append.rs", "engine/ingest.rs"],
+        &[
+            "server",
+            "tus",
+            "session",
+            "engine/append.rs",
+            "engine/ingest.rs",
+            "engine/session/chunk.rs",
+        ],
     ),
-    ("http_body_util", &["server", "tus", "engine/ingest.rs"]),
+    (
+        "http_body_util",
+        &["server", "tus", "session", "answer", "engine/ingest.rs"],
+    ),
     ("sled", &["state"]),
 ];
 

@@ -19,6 +19,7 @@ mod locks;
 mod operation;
 mod protocol;
 mod server_process;
+mod sessions;
 mod state_growth;
 mod support;
 mod survival;

@@ -105,6 +105,8 @@ impl Inner {
             }
         } else if due(record, now) && !self.waiting.needs(id) {
             self.expire(id).await;
+        } else if mend && self.is_left_chunk(id, record).await {
+            self.forget_chunk_record(id, record).await;
         } else if mend && record.status == Status::Active && record.kind != Kind::Final {
             self.entry_logged(id).await;
         }
@@ -120,6 +122,9 @@ impl Inner {
         };
         let record = entry.record();
         if record.is_tombstone() || !due(&record, now()) {
+            return;
+        }
+        if entry.session().is_some_and(|session| session.is_busy()) {
             return;
         }
         if record.kind == Kind::Final && record.status == Status::Active {
@@ -165,6 +170,7 @@ impl Inner {
         if removed > 0 {
             info!(removed, "files of no upload removed");
         }
+        self.sweep_notes().await;
     }
 
     /// Looked at and removed under its upload's lock, which a creation and a join hold until there is a record.

@@ -194,7 +194,8 @@ impl Inner {
                                 _ => reject,
                             })?;
                     let record = entry.record();
-                    if record.kind != Kind::Partial {
+                    // A session's chunks are its own.
+                    if record.kind != Kind::Partial || entry.chunk().is_some() {
                         return Err(Reject::BadPart(named.clone()));
                     }
                     *place.insert((record.is_complete(), record.length.unwrap_or(record.offset)))

@@ -14,7 +14,7 @@ const EXPOSED: &str = "Location, Upload-Offset, Upload-Length, Upload-Metadata, 
 /// What a client may send: tus, what clients add to it, and the drafts that follow tus.
 const ALLOWED: &str = "Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
     Upload-Checksum, Content-Type, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Authorization, \
-    Upload-Complete, Upload-Draft-Interop-Version";
+    Upload-Complete, Upload-Draft-Interop-Version, X-Chunk-SHA256";
 
 /// How a client may send.
 const METHODS: &str = "POST, HEAD, PATCH, DELETE, OPTIONS, GET";

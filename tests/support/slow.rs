@@ -10,7 +10,7 @@ use bytes::Bytes;
 use highwater::blob::memory::MemoryBlobs;
 use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Segment};
 use highwater::config::Durability;
-use highwater::engine::{Engine, NO_LIMIT, Options};
+use highwater::engine::{Engine, NO_LIMIT, Options, SessionOptions};
 use highwater::lock::memory::MemoryLocker;
 use highwater::lock::{Guard, Locker};
 use highwater::state::memory::MemoryState;
@@ -77,6 +77,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         assemble: false,
         keep_partials: true,
         network_timeout: None,
+        sessions: SessionOptions::default(),
         power_cuts: 0,
         power_lost: false,
     };
@@ -126,6 +127,10 @@ impl BlobWriter for SlowWriter {
 impl BlobStore for Slow {
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
         self.blobs.create(id, about, empty).await
+    }
+
+    async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        self.blobs.amend(id, about).await
     }
 
     async fn append(

@@ -49,6 +49,24 @@ impl Shared {
         made
     }
 
+    pub(super) fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        let path = self.paths.of(&File::About(id.clone()));
+        let mut draft = path.clone().into_os_string();
+        // No file of the store ends so: what a crash leaves of it is nobody's, and the next one writes over it.
+        draft.push("~");
+        let draft = PathBuf::from(draft);
+        let mut options = self.names.options();
+        options.write(true).create(true).truncate(true);
+        let open = || self.names.in_shard(&path, || options.open(&draft));
+        let mut file = self.open.open(open).map_err(|e| fault(&draft, e))?;
+        let made = file.write_all(about).map_err(|e| fault(&draft, e));
+        let made = made.and_then(|()| fs::rename(&draft, &path).map_err(|e| fault(&path, e)));
+        if made.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        made
+    }
+
     pub(super) fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
         let len_of = |file: &File| {
             let path = self.paths.of(file);
