@@ -95,7 +95,7 @@ pub enum Reject {
     #[error("the upload is not the one that the request's condition names")]
     Precondition,
     /// Another request took the upload over.
-    #[error("a newer request took this upload over; what arrived is kept")]
+    #[error("a newer request took this upload over; send HEAD to see where it stands")]
     TakenOver {
         /// The committed offset.
         offset: u64,

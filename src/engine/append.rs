@@ -54,7 +54,8 @@ impl Engine {
     /// # Errors
     /// Before the body is read: `NotFound` and the like, `FinalIsFixed`, `OffsetMismatch`, `Surplus`, `TooLarge`,
     /// `LengthKnown`, `LengthTooShort`, `Locked`. After it: `ChecksumMismatch`, `Surplus` (nothing is kept); `BodyCut`,
-    /// `IdleBody`, `TakenOver`, `Shutdown`, `OutOfSpace` (what arrived is kept, unless it is under a checksum).
+    /// `IdleBody`, `TakenOver`, `Shutdown`, `OutOfSpace` (what arrived is kept, unless it is under a checksum, or was told to
+    /// nobody and gave way to a newcomer).
     pub async fn append<B>(
         &self,
         id: &UploadId,
@@ -147,9 +148,11 @@ impl Inner {
     }
 
     /// The lock for a writer at `claimed`. A newer PATCH takes over only at the holder's live or told offset, or when the
-    /// holder is silent; a healthy holder is not disturbed.
+    /// holder is silent; a healthy holder is not disturbed. Where the told offset is behind the live one, taking over there
+    /// drops what came since: that waits until the holder is silent, unless it would be dropped with every other end too.
     async fn turn(&self, entry: &Entry, claimed: u64) -> Result<Box<dyn Guard>, Reject> {
         let patience = Instant::now() + PATIENCE;
+        let mut behind = None;
         loop {
             if let Some(guard) = self.locks.try_lock(&entry.id) {
                 return Ok(guard);
@@ -159,16 +162,22 @@ impl Inner {
                 (image.live.clone(), image.told())
             };
             if let Some(live) = live {
-                let there = claimed == live.offset.load(Ordering::Acquire) || claimed == told;
-                if !there && live.silent_for() < SILENCE {
+                let position = live.offset.load(Ordering::Acquire);
+                let silent = live.silent_for() >= SILENCE;
+                if claimed != told && claimed != position && !silent {
                     return Err(Reject::OffsetMismatch { actual: told });
                 }
-                if claimed == told {
-                    live.wanted.store(true, Ordering::Release);
+                if claimed != told || claimed == position || silent || !live.keeps {
+                    live.wanted
+                        .store(claimed == told && claimed != position, Ordering::Release);
+                    return self.hold(&entry.id, true).await;
                 }
-                return self.hold(&entry.id, true).await;
+                if *behind.get_or_insert(position) != position {
+                    // It gets on; and unlike a 409, no client takes this for the end.
+                    return Err(Reject::Locked);
+                }
             }
-            // Somebody begins, ends or commits: nothing to judge by yet, and over in a moment.
+            // Nothing to judge by yet, and over in a moment where somebody begins, ends or commits.
             if let Some(guard) = self.locks.lock(&entry.id, false, MOMENT).await {
                 return Ok(guard);
             }
@@ -199,7 +208,8 @@ impl Inner {
         }
         self.prepare(entry, &record, declared, &append).await?;
         let running = self.appending();
-        let live = Arc::new(Live::at(append.claimed, record.synced));
+        let keeps = append.checksum.is_none() && !append.trailer_announced;
+        let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
         let _seen = Seen::show(entry, &live);
         let _busy = self.begin_chunk(entry, &live).await?;
         let writer = self.kept_writer(entry, append.claimed).await;

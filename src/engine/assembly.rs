@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::join::Look;
 use super::table::Entry;
 use super::{Inner, More, load};
 use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
@@ -34,7 +35,7 @@ impl Inner {
     pub(super) async fn assembler(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
             for id in self.waiting.take_due() {
-                self.finish_waiting(&id).await;
+                self.finish_waiting(&id, Look::AtAll).await;
             }
             match self.state.marked(Mark::Assembling).await {
                 Ok(ids) => {

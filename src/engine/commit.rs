@@ -47,22 +47,21 @@ impl Inner {
             _ if append.checksum.is_some() || append.trailer_announced => {
                 Err(Reject::ChecksumMismatch)
             }
-            // What HEAD did not tell gives way to a newcomer that believed it: to some clients a 409 is the end.
-            Ended::Asked if !ingest.countable && ingest.live.wanted.load(Ordering::Acquire) => {
-                Err(Reject::TakenOver {
-                    offset: ingest.base,
-                })
-            }
             _ => Ok(()),
         };
-        let undone = match &mut ingest.writer {
-            Some(writer) if verdict.is_err() => writer.cut(ingest.base).await,
-            _ => Ok(()),
-        };
+        let given_way = matches!(ended, Ended::Asked | Ended::Cut | Ended::Idle)
+            && ingest.live.wanted.load(Ordering::Acquire);
         let end = if verdict.is_err() {
             ingest.base
+        } else if given_way {
+            // What HEAD did not tell is not in the way of a newcomer that believed it: to some clients a 409 is the end.
+            ingest.live.told.load(Ordering::Acquire)
         } else {
             ingest.position()
+        };
+        let undone = match &mut ingest.writer {
+            Some(writer) if end < writer.position() => writer.cut(end).await,
+            _ => Ok(()),
         };
         let committed = match undone {
             Ok(()) => self.commit_offset(ingest, end).await,

@@ -123,6 +123,8 @@ impl Inner {
         {
             warn!(id = %entry.id, %error, "the failure could not be recorded");
         }
+        // Finals that wait for it are not to wait for ever.
+        self.waiting.wake(&entry.id);
     }
 }
 

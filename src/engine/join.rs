@@ -41,6 +41,15 @@ impl Engine {
     }
 }
 
+/// How many parts of a waiting final are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// One that is not complete is enough to know that the final waits on. A part that came costs no more than that.
+    UpToTheFirstOpen,
+    /// One that is gone may come after one that is not complete.
+    AtAll,
+}
+
 /// Which finals wait for which parts.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -89,7 +98,7 @@ impl Waiting {
     }
 
     /// A final is looked at again, some time later.
-    fn postpone(&self, id: &UploadId) {
+    pub(super) fn postpone(&self, id: &UploadId) {
         self.due
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -158,7 +167,7 @@ impl Inner {
             return Err(reject);
         }
         drop(held);
-        self.finish_waiting(&id).await;
+        self.finish_waiting(&id, Look::UpToTheFirstOpen).await;
         match self.usable(&id).await {
             Ok(entry) => Ok(super::view(&entry)),
             // What became of its parts meanwhile: as if it had been so before.
@@ -304,20 +313,20 @@ impl Inner {
     /// A part is complete: finals that waited for it alone are complete too.
     pub(super) async fn part_complete(self: &Arc<Self>, part: &UploadId) {
         for id in self.waiting.of(part) {
-            self.finish_waiting(&id).await;
+            self.finish_waiting(&id, Look::UpToTheFirstOpen).await;
         }
     }
 
     /// A part is gone: finals that waited for it have failed.
     pub(super) async fn part_gone(self: &Arc<Self>, part: &UploadId) {
         for id in self.waiting.of(part) {
-            self.finish_waiting(&id).await;
+            self.finish_waiting(&id, Look::AtAll).await;
         }
     }
 
     /// Joins a waiting final if all its parts are complete; it has failed if one is gone. What cannot be told now is looked
     /// at again.
-    pub(super) async fn finish_waiting(self: &Arc<Self>, id: &UploadId) {
+    pub(super) async fn finish_waiting(self: &Arc<Self>, id: &UploadId, look: Look) {
         let Ok(_guard) = self.hold(id, false).await else {
             return self.waiting.postpone(id);
         };
@@ -330,11 +339,12 @@ impl Inner {
             }
         };
         let parts = entry.image().parts.clone();
-        // All of them: one that is gone may come after one that is not complete.
         let mut all_complete = true;
         for part in parts.iter() {
             match self.usable(part).await {
-                Ok(part) => all_complete &= part.is_complete_partial(),
+                Ok(part) if part.is_complete_partial() => {}
+                Ok(_) if look == Look::UpToTheFirstOpen => return,
+                Ok(_) => all_complete = false,
                 Err(reject) if !matches!(reject.wire().0, 404 | 410) => {
                     return self.waiting.postpone(id);
                 }

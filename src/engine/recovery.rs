@@ -104,7 +104,7 @@ impl Inner {
             }
         }
         for id in &waiting {
-            self.finish_waiting(id).await;
+            self.waiting.postpone(id);
         }
         found.assembling = self.state.marked(Mark::Assembling).await?.len();
         Ok(())

@@ -52,6 +52,8 @@ pub(crate) struct Live {
     pub(crate) told: AtomicU64,
     /// Bytes known to be on the disk, from syncs beside the writing.
     pub(crate) synced: AtomicU64,
+    /// Whether bytes that are not told yet count when the body is cut: not under a checksum.
+    pub(crate) keeps: bool,
     /// A newcomer takes over from the offset that HEAD told it: what came since must not be in its way.
     pub(crate) wanted: AtomicBool,
     /// A sync beside the writing found that the disk lost bytes.
@@ -61,11 +63,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn at(offset: u64, synced: u64) -> Self {
+    pub(crate) fn at(offset: u64, synced: u64, keeps: bool) -> Self {
         Self {
             offset: AtomicU64::new(offset),
             told: AtomicU64::new(offset),
             synced: AtomicU64::new(synced),
+            keeps,
             wanted: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             frame: AtomicU64::new(tick()),

@@ -16,7 +16,7 @@ use super::listen::SocketFile;
 /// How long accepting rests when no file is left; the connections wait in the backlog.
 const REST: Duration = Duration::from_millis(100);
 /// How long after the last want of a file the full number of connections is tried again.
-const SHORTAGE: Duration = Duration::from_secs(10);
+const SHORTAGE: Duration = Duration::from_secs(2);
 /// The least time between two warnings of one kind.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 

@@ -100,14 +100,15 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
     if let Some(answer) = routes::fixed(request.method(), request.uri().path()) {
         return answer;
     }
+    // From here on the body lingers where it is not read, so that a refusal is not lost in a reset.
+    let linger = linger(&request);
+    let request = request.map(|incoming| RequestBody::new(incoming, linger));
     if let Err(reject) = known(&request) {
         return tus::problem(&reject);
     }
     if let Err(error) = host(&request) {
         return tus::problem(&error.into());
     }
-    let linger = linger(&request);
-    let request = request.map(|incoming| RequestBody::new(incoming, linger));
     // Whatever a panic left half done is its request's own: what requests share is behind locks that do not poison.
     match AssertUnwindSafe(app.oneshot(request)).catch_unwind().await {
         Ok(Ok(mut answer)) => {

@@ -170,7 +170,7 @@ fn problem(answer: &Answer, bodiless: bool) {
     let known = matches!(
         answer.status,
         100 | 200 | 201 | 204 | 206 | 304 | 400 | 403 | 404 | 405 | 409 | 410 | 412
-            ..=416 | 423 | 431 | 460 | 503
+            ..=416 | 423 | 431 | 460 | 501 | 503
     );
     assert!(known, "{answer:?}");
     let is_problem = answer.header("content-type") == Some(b"application/problem+json");

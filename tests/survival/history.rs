@@ -138,6 +138,8 @@ impl Event {
                     (Body::Cut(sent), 423, "taken-over") => moved <= *sent as u64,
                     (Body::Plain | Body::Chunked, 423, "taken-over") => moved <= all,
                     (_, 423, "taken-over") => moved == 0,
+                    // At the told offset of one that sends in chunks and gets on.
+                    (_, 423, "locked") => self.offset.is_none(),
                     _ => false,
                 }
             }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{AtFlags, FallocateFlags, SeekFrom, StatxFlags, fallocate, seek, statx};
 use rustix::io::Errno;
 
 use super::sys::retried;
@@ -77,8 +77,10 @@ impl Tip {
     /// Writes `bytes`, for which there must be room. An error leaves the tip after what was written before it; it is
     /// `NotFound` where the bytes before are gone, since behind a hole the file's length would vouch for them.
     pub(super) fn write(&mut self, file: &File, mut bytes: &[u8]) -> io::Result<()> {
-        let meta = file.metadata()?;
-        if meta.nlink() == 0 || meta.len() < self.needs() {
+        // No more than these two are asked for: over NFS the times would have every write wait for the ones before it.
+        let asked = StatxFlags::NLINK | StatxFlags::SIZE;
+        let found = statx(file, "", AtFlags::EMPTY_PATH, asked)?;
+        if found.stx_nlink == 0 || found.stx_size < self.needs() {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.reserve(file, bytes.len() as u64);
