@@ -115,7 +115,7 @@ impl Inner {
         let (of, whole) = self.session_of(&entry).await?.ok_or(Reject::NotFound)?;
         let session = whole.session().ok_or(Reject::NotFound)?;
         let record = entry.record();
-        let live = Arc::new(Live::at(record.offset, record.synced));
+        let live = Arc::new(Live::at(record.offset, record.synced, false));
         let _seen = Seen::show(&entry, &live);
         let _busy = self.begin_chunk(&entry, &live).await?;
         let running = self.appending();
