@@ -20,6 +20,8 @@ mod recovery;
 mod retry;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -70,7 +72,7 @@ pub struct Options {
     pub sessions: SessionOptions,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
-    /// Whether the last of them was just before this start; from [`DataDir`].
+    /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
     pub power_lost: bool,
 }
 
@@ -354,8 +356,11 @@ impl Inner {
         promise: Promise,
         more: More,
     ) -> Result<(), Reject> {
-        record.power_cuts = self.options.power_cuts;
         let before = entry.record();
+        // What failed is not believed anew: if its bytes come back, it is still known which power cuts they met.
+        if !matches!(record.status, Status::Failed(_)) {
+            record.power_cuts = self.options.power_cuts;
+        }
         let completes = record.is_complete() && !before.is_complete();
         if entry.chunk().is_some() {
             return self.change_chunk(entry, record, promise, more).await;

@@ -70,6 +70,7 @@ impl Inner {
             }
             // The last server ended between the final's switch and its parts'.
             (Blob::Own(_), Status::Completed) => self.adopt_parts(&entry, joiner).await,
+            (_, Status::Failed(_)) => self.give_up(&entry).await,
             _ => Ok(()),
         };
         match result {
@@ -84,6 +85,20 @@ impl Inner {
             }
             Err(error) => warn!(%id, %error, "assembly failed and is tried again"),
         }
+    }
+
+    /// What failed is not looked at again and again.
+    async fn give_up(&self, entry: &Entry) -> Result<(), Reject> {
+        let _guard = self.hold(&entry.id, false).await?;
+        let record = entry.record();
+        if !matches!(record.status, Status::Failed(_)) {
+            return Ok(());
+        }
+        let more = More {
+            marks: vec![(Mark::Assembling, false)],
+            ..More::default()
+        };
+        self.change(entry, record, Promise::Queued, more).await
     }
 
     async fn assemble_into_one(

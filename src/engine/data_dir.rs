@@ -20,7 +20,6 @@ pub struct DataDir {
     boot: Boot,
     /// Whether the last server knew every upload to have its record.
     records: bool,
-    lost: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +30,9 @@ struct Boot {
     /// Whether every upload has its record: false from before the database is opened until it is known to be whole.
     #[serde(default)]
     records: bool,
+    /// Whether a loss of power came before that: what has no record may hold anything.
+    #[serde(default)]
+    doubt: bool,
 }
 
 /// Why a data directory cannot be used.
@@ -67,9 +69,7 @@ impl DataDir {
             Err(error) => return Err(failed(error.into())),
         }
         let before = read_boot(path).map_err(failed)?;
-        let cuts = before.as_ref().map(|before| before.power_cuts);
         let boot = next_boot(before, &machine_boot_id());
-        let lost = cuts.is_some_and(|cuts| cuts != boot.power_cuts);
         let (boot, records) = (
             Boot {
                 records: false,
@@ -82,7 +82,6 @@ impl DataDir {
             dir,
             boot,
             records,
-            lost,
         };
         this.write_boot(&this.boot).map_err(failed)?;
         Ok(this)
@@ -94,10 +93,11 @@ impl DataDir {
         self.boot.power_cuts
     }
 
-    /// Whether the directory lost power just before this start.
+    /// Whether the directory lost power, and no start since then, this one included, has come to know every upload to have
+    /// its record.
     #[must_use]
     pub fn power_lost(&self) -> bool {
-        self.lost
+        self.boot.doubt
     }
 
     /// Whether the state database can be trusted to have every upload's record. If not (it was new or set aside, and the
@@ -114,6 +114,7 @@ impl DataDir {
     /// What the system says.
     pub fn records_complete(&mut self) -> io::Result<()> {
         self.boot.records = true;
+        self.boot.doubt = false;
         self.write_boot(&self.boot)
     }
 
@@ -149,7 +150,7 @@ fn read_boot(path: &Path) -> io::Result<Option<Boot>> {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)
             .inspect_err(|error| warn!(%error, "the data directory's file `boot` is damaged: taken for a loss of power"))
             .ok()
-            .or(Some(Boot { id: String::new(), clean: false, power_cuts: seconds(), records: false }))),
+            .or(Some(Boot { id: String::new(), clean: false, power_cuts: seconds(), records: false, doubt: false }))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -179,12 +180,16 @@ fn next_boot(before: Option<Boot>, id: &str) -> Boot {
     let records = before
         .as_ref()
         .is_some_and(|before| before.records && !lost);
+    let doubt = before
+        .as_ref()
+        .is_some_and(|before| lost || (before.doubt && !before.records));
     let power_cuts = before.map_or(0, |before| before.power_cuts + u32::from(lost));
     Boot {
         id: id.to_owned(),
         clean: false,
         power_cuts,
         records,
+        doubt,
     }
 }
 
@@ -198,6 +203,7 @@ mod tests {
             clean,
             power_cuts,
             records: false,
+            doubt: false,
         }
     }
 
@@ -214,8 +220,34 @@ mod tests {
         );
         assert_eq!(
             next_boot(Some(boot("a", false, 1)), "b"),
-            boot("b", false, 2)
+            Boot {
+                doubt: true,
+                ..boot("b", false, 2)
+            }
         );
+    }
+
+    #[test]
+    fn a_loss_of_power_is_known_until_every_upload_has_its_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || DataDir::open(dir.path(), 0o755).unwrap();
+        open().records_complete().unwrap();
+        let boot = read_boot(dir.path()).unwrap().unwrap();
+        let other = Boot {
+            id: "another".to_owned(),
+            ..boot
+        };
+        let other = serde_json::to_vec(&other).unwrap();
+        std::fs::write(dir.path().join("boot"), other).unwrap();
+        // A start that is killed before it has looked at everything leaves that to the next one.
+        assert!(open().power_lost());
+        let mut again = open();
+        assert!(again.power_lost());
+        again.records_complete().unwrap();
+        drop(again);
+        assert!(!open().power_lost());
+        // Its records were not complete, but no power was lost.
+        assert!(!open().power_lost());
     }
 
     #[test]

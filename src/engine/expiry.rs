@@ -16,8 +16,7 @@ use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
 /// How long a tombstone stands.
 const TOMBSTONE: Duration = Duration::from_hours(24);
-/// A file of the last append rests this long before it is closed and what was reserved ahead is given back, and a complete
-/// upload this long before it is synced, where that was not done at once.
+/// A file of the last append rests this long before it is closed and what was reserved ahead is given back.
 const REST: Duration = Duration::from_secs(10);
 /// Between two chores.
 const CHORES: Duration = Duration::from_secs(1);
@@ -32,13 +31,12 @@ impl Inner {
     pub(super) async fn chores(self: Arc<Self>) {
         while self.unless_stopped(CHORES).await {
             self.rest(REST).await;
-            self.sync_late(REST).await;
             self.table.evict();
         }
     }
 
-    /// Runs until the server stops. The first round looks at every unfinished upload and every file, so that what a crash
-    /// left is mended even if nobody asks for it.
+    /// Runs until the server stops. The first round looks at every unfinished upload, every complete one that is not known to
+    /// be synced, and every file, so that what a crash or an older server left is mended even if nobody asks for it.
     pub(super) async fn sweeper(self: Arc<Self>) {
         let life = [self.options.expire_after, self.options.expire_completed]
             .into_iter()
@@ -63,7 +61,7 @@ impl Inner {
     }
 
     /// Waits; `false` if the server stops.
-    async fn unless_stopped(&self, pause: Duration) -> bool {
+    pub(super) async fn unless_stopped(&self, pause: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(pause) => true,
@@ -109,6 +107,12 @@ impl Inner {
             self.forget_chunk_record(id, record).await;
         } else if mend && record.status == Status::Active && record.kind != Kind::Final {
             self.entry_logged(id).await;
+        } else if mend && record.is_unsynced() && !self.stop.is_cancelled() {
+            match self.sync_one(id).await {
+                // Whoever holds it may be about to sync it; if not, the next start is soon enough.
+                Ok(()) | Err(Reject::Locked) => {}
+                Err(error) => warn!(%id, %error, "a complete upload is not synced"),
+            }
         }
     }
 

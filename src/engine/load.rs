@@ -156,11 +156,14 @@ impl Inner {
         let record = entry.record();
         let blob = entry.blob();
         if record.is_complete() {
-            if self.blobs.stored(&blob).await? < record.offset {
-                self.fail(entry, Failure::BlobLost, Vec::new()).await;
-            } else if record.is_unsynced() && record.power_cuts != self.options.power_cuts {
+            // One that fails here has nothing left to be done. Doubt comes before loss: a file that is short now may be whole
+            // again later, and what it holds is not known then either.
+            let marks = vec![(Mark::Open, false), (Mark::Assembling, false)];
+            if record.is_unsynced() && record.power_cuts != self.options.power_cuts {
                 error!(id = %entry.id, "a power cut came before this complete upload was synced: what its file holds is not known");
-                self.fail(entry, Failure::DiskFault, Vec::new()).await;
+                self.fail(entry, Failure::DiskFault, marks).await;
+            } else if self.blobs.stored(&blob).await? < record.offset {
+                self.fail(entry, Failure::BlobLost, marks).await;
             }
             return Ok(false);
         }
@@ -244,17 +247,41 @@ impl Inner {
         if self.blobs.stored(&entry.blob()).await? < record.offset {
             return Ok(());
         }
+        if record.synced < record.offset && record.power_cuts != self.options.power_cuts {
+            error!(id = %entry.id, "bytes that were lost are there again, but a power cut came before they were synced");
+            self.fail(entry, Failure::DiskFault, Vec::new()).await;
+            return Ok(());
+        }
         warn!(id = %entry.id, "bytes that were lost are there again");
         let complete = record.length == Some(record.offset);
-        let status = if complete {
+        let mut marks = Vec::new();
+        let mut status = if complete {
             Status::Completed
         } else {
             Status::Active
         };
+        if complete && record.kind == Kind::Final && self.options.assemble {
+            // Assembly goes on where it was.
+            marks.push((Mark::Assembling, true));
+            if matches!(*entry.blob(), Blob::Segments(_)) {
+                status = Status::Assembling;
+            }
+        }
         let mut next = Record { status, ..record };
         self.stamp(&mut next);
-        self.change(entry, next, Promise::Queued, More::default())
-            .await
+        let late = next.is_unsynced();
+        if late {
+            marks.push((Mark::Open, true));
+        }
+        let more = More {
+            marks,
+            ..More::default()
+        };
+        self.change(entry, next, Promise::Queued, more).await?;
+        if late {
+            self.late.push(&entry.id);
+        }
+        Ok(())
     }
 
     /// A final that is stored but cannot be loaded is told in the log, and is left alone.

@@ -24,7 +24,7 @@ use crate::upload::{Failure, Kind, Record, Status, UploadId};
 /// What the start found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Uploads that were open at the end.
+    /// Unfinished uploads that were open at the end.
     pub open: usize,
     /// Finals that wait for parts.
     pub waiting: usize,
@@ -71,6 +71,7 @@ impl Engine {
         }
         inner.recover(&mut found).await?;
         inner.tasks.spawn(inner.clone().chores());
+        inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());
         inner.tasks.spawn(inner.clone().assembler());
         Ok((Self { inner }, found))
@@ -88,11 +89,18 @@ impl Inner {
             }
         }
         let open = self.state.marked(Mark::Open).await?;
-        found.open = open.len();
         for id in &open {
+            // Complete ones are many where nothing is synced on the way: they are looked at when they are asked for, or synced.
+            if let Ok(Some(record)) = self.state.get(id).await
+                && record.is_complete()
+            {
+                self.late.push(id);
+                continue;
+            }
+            found.open += 1;
             if let Some(entry) = self.entry_logged(id).await {
                 if entry.record().is_unsynced() && entry.chunk().is_none() {
-                    self.late.push(id);
+                    // What completed it has seen to that.
                     continue;
                 }
                 let more = More {
@@ -158,6 +166,9 @@ impl Inner {
         let record = change.record.clone();
         let waits = change.marks.contains(&(Mark::Waiting, true));
         self.commit(vec![change], Promise::Flushed).await?;
+        if record.as_ref().is_some_and(Record::is_unsynced) {
+            self.late.push(id);
+        }
         if waits && let Some(parts) = self.state.detail(id, Detail::Parts).await? {
             let parts: Vec<UploadId> = load::decode(id, &parts)?;
             self.waiting.register(id, &parts);
@@ -207,7 +218,9 @@ impl Inner {
         } else {
             let offset = about.length.map_or(stored, |length| stored.min(length));
             record = record.advance(offset, record.touched)?;
-            record.synced = record.offset;
+            if !record.is_complete() {
+                record.synced = record.offset;
+            }
             if self.options.power_lost && !record.is_complete() {
                 // What of it was on the disk is not known any more: it is cut to nothing when it is next looked at.
                 record.offset = 0;
@@ -221,6 +234,11 @@ impl Inner {
             // The record of what was told to be complete, and synced, is there; this one's file may hold anything.
             error!(%id, "a power cut took this upload's record, and what its file holds is not known");
             record.status = Status::Failed(Failure::DiskFault);
+            change.marks.clear();
+        }
+        if record.is_unsynced() {
+            // It may have been synced, but nobody knows that any more.
+            change.marks.push((Mark::Open, true));
         }
         change.record = Some(record);
         let details = [

@@ -32,7 +32,7 @@ pub enum Detail {
 /// A short list of uploads that have work left, found again after a crash without a look at every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
-    /// Bytes were written to it lately: looked at first after a crash.
+    /// Bytes were written to it lately: looked at first after a crash. Or it is complete, and they are still to be synced.
     Open,
     /// A final that waits for its parts.
     Waiting,
