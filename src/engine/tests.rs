@@ -74,6 +74,7 @@ impl Machine {
             assemble: true,
             keep_partials: true,
             network_timeout: None,
+            sessions: SessionOptions::default(),
             power_cuts,
             power_lost: lost,
         };
