@@ -60,10 +60,13 @@ impl Engine {
     /// an upload is not there is told by whatever is done with it.
     ///
     /// # Errors
-    /// `NotFound`, as if there were no such upload.
+    /// `NotFound`, as if there were no such upload; what storage says.
     pub async fn permit(&self, id: &UploadId, token: Option<&str>) -> Result<(), Reject> {
-        let Ok(entry) = self.inner.entry(id).await else {
-            return Ok(());
+        let entry = match self.inner.entry(id).await {
+            Ok(entry) => entry,
+            Err(Reject::NotFound) => return Ok(()),
+            // Whose it is cannot be told now.
+            Err(reject) => return Err(reject),
         };
         let session = match (entry.session(), entry.chunk()) {
             (None, Some(chunk)) => self.inner.entry(&chunk.session).await?.session(),
