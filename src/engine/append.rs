@@ -225,6 +225,9 @@ impl Inner {
         let writer = ingest.writer.take();
         drop(running);
         self.put_away(entry, writer).await;
+        if let Ok(Some((_, whole))) = self.session_of(entry).await {
+            self.chunk_came(&whole).await;
+        }
         result
     }
 

@@ -69,7 +69,7 @@ pub(super) struct Ingest<'a> {
     /// The sum of those, once all of them came.
     pub(super) known_sum: Option<Vec<u8>>,
     /// The hash of a session's whole file, where this body goes on with it.
-    pub(super) front: Option<Hasher>,
+    pub(super) front: Option<(u64, Hasher)>,
 }
 
 impl<'a> Ingest<'a> {
@@ -160,7 +160,7 @@ impl Ingest<'_> {
 
     /// Takes bytes into the hashes; returns those that are to be written.
     fn hash(&mut self, mut chunk: Bytes) -> Bytes {
-        if let Some(front) = &mut self.front {
+        if let Some((_, front)) = &mut self.front {
             front.update(&chunk);
         }
         let Some(digest) = &mut self.digest else {

@@ -8,7 +8,8 @@
 //! Reading order: here what a session is; `create`, `chunk` (a POST of one), `finalize`, `look` (what a client sees), `front`
 //! (the whole file's hash), `load` (from the state store, and after a loss of power), `end`, `notes` (its directory).
 //!
-//! Locks are taken session first, chunk second; a chunk's writer only tries its session's.
+//! Locks are taken session first, chunk second; a chunk's writer waits for its session's for a
+//! moment only.
 
 mod chunk;
 mod create;
@@ -24,7 +25,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -44,7 +45,7 @@ use crate::upload::{Record, UploadId};
 
 /// The most chunks that a session has.
 const MAX_CHUNKS: u64 = 100_000;
-/// How often a session's own record follows its chunks.
+/// How often a session's own record follows its chunks; where sessions live shortly, more often.
 const KEEP: Duration = Duration::from_secs(5);
 
 /// What sessions may be. All of it is checked before it comes here.
@@ -114,8 +115,6 @@ pub(crate) struct Session {
     front: tokio::sync::Mutex<Front>,
     following: AtomicBool,
     finalizing: AtomicBool,
-    /// When the session's own record was last written.
-    kept: Mutex<Instant>,
     meter: Mutex<Meter>,
     /// Held while its directory is written.
     writing: Mutex<()>,
@@ -214,7 +213,6 @@ impl Session {
             front: tokio::sync::Mutex::default(),
             following: AtomicBool::new(false),
             finalizing: AtomicBool::new(false),
-            kept: Mutex::new(Instant::now()),
             meter: Mutex::default(),
             writing: Mutex::default(),
             to_be_noted: AtomicBool::new(false),
@@ -313,16 +311,6 @@ impl Session {
         let _waiting = Waiting::among(&self.waiting, most)?;
         let place = self.places.clone().acquire_owned().await;
         place.map_err(|_| Reject::Stopping)
-    }
-
-    /// Whether the session's own record should follow now.
-    fn is_due_to_be_kept(&self) -> bool {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = kept.elapsed() >= KEEP;
-        if due {
-            *kept = Instant::now();
-        }
-        due
     }
 }
 

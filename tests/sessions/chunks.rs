@@ -211,6 +211,31 @@ async fn a_chunk_sent_anew_is_hashed_anew() {
     assert_eq!(session.finalize().await.status, 200);
 }
 
+#[tokio::test]
+async fn the_whole_hash_is_that_of_the_chunks_that_are_there() {
+    let server = start().await;
+    let (before, after) = (bytes(5, CHUNK), bytes(6, CHUNK));
+    let second = bytes(7, CHUNK);
+    for (first, status) in [(&before, 422), (&after, 200)] {
+        let named = Sum::of(&[first.as_slice(), &second].concat()).to_string();
+        let ask =
+            json!({"filename": "f", "size": 2 * CHUNK, "chunk_size": CHUNK, "file_hash": named});
+        let session = server.session(&ask).await;
+        assert_eq!(session.chunk(1, &before).send().await.status, 201);
+        let mut on_its_way = session.begin(2, &second, 1000).await;
+        until("it is on its way", || async {
+            session.status().await["bytes_transferred"] == CHUNK + 1000
+        })
+        .await;
+        // What it was hashed after goes, and others come in its place.
+        assert_eq!(session.tus("DELETE", "/1").send().await.status, 204);
+        assert_eq!(session.chunk(1, &after).send().await.status, 201);
+        on_its_way.send(&second[1000..]).await;
+        assert_eq!(on_its_way.reply().await.status, 201);
+        assert_eq!(session.finalize().await.status, status);
+    }
+}
+
 /// Sends a byte now and then, so that nobody is silent.
 async fn trickle(conns: &mut [crate::support::Conn], parts: &[&[u8]], from: usize) {
     for (conn, part) in conns.iter_mut().zip(parts) {
@@ -320,6 +345,15 @@ async fn chunks_are_no_parts_of_other_uploads() {
     assert_eq!(session.send(1, &data).await.status, 201);
     for n in [1, 2] {
         let joined = server.join(&[format!("/files/{}/{n}", session.id)]).await;
+        assert_eq!((joined.status, joined.code.as_str()), (400, "bad-part"));
+    }
+    // Nor does a stranger hear how a session stands.
+    let ask = json!({"filename": "f", "size": CHUNK, "chunk_size": CHUNK, "file_hash": Sum::of(b"other").to_string()});
+    let failed = server.session(&ask).await;
+    assert_eq!(failed.send(1, &data).await.status, 201);
+    assert_eq!(failed.finalize().await.status, 422);
+    for below in ["", "/1"] {
+        let joined = server.join(&[format!("/files/{}{below}", failed.id)]).await;
         assert_eq!((joined.status, joined.code.as_str()), (400, "bad-part"));
     }
 }

@@ -118,6 +118,30 @@ async fn an_expired_session_leaves_nothing_and_one_that_is_used_lives() {
     assert_eq!(session.finalize().await.status, 410);
     conn.send(&part[sent..]).await;
     assert_eq!(conn.reply().await.status, 201, "bytes keep a session");
+    // It lives on from there, and so do its chunks.
+    assert_eq!(busy.status().await["status"], "active");
+    for n in [2, 3] {
+        assert_eq!(busy.send(n, &data).await.status, 201);
+    }
+    assert_eq!(busy.finalize().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_lives_by_patches_alone() {
+    let server = start_with(|config| config.expire_after = Duration::from_millis(1500)).await;
+    let data = bytes(6, CHUNK);
+    let idle = server.session_of(&data).await;
+    let used = server.session_of(&data).await;
+    let mut sent = 0;
+    while idle.status().await["status"] != "expired" || !server.data_is_only(&used.id) {
+        let patched = used.patch(1, sent, &data[sent..=sent]).send().await;
+        assert_eq!(patched.status, 204, "{patched:?}");
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(used.status().await["status"], "active");
+    assert_eq!(used.patch(1, sent, &data[sent..]).send().await.status, 204);
+    assert_eq!(used.finalize().await.status, 200);
 }
 
 impl crate::support::Server {

@@ -141,14 +141,11 @@ impl Inner {
             warn!(id = %entry.id, %error, "a file did not close well");
         }
         let (sum, repeated) = counted?;
-        if !repeated {
-            if let Some(front) = ingest.front.take() {
-                session.advance_front(of.number, front).await;
-            }
-            self.follow(&whole, &session);
-            self.keep(&whole, &session).await;
-            self.note_soon(&whole, &session);
+        if !repeated && let Some(front) = ingest.front.take() {
+            session.advance_front(of.number, front).await;
         }
+        // Here, and not after its writer is forgotten: until then the session does not expire.
+        self.chunk_came(&whole).await;
         let uploaded = session.count();
         Ok(Chunked {
             number: of.number,

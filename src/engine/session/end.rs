@@ -62,7 +62,11 @@ impl Inner {
     }
 
     /// Whether a record is of a chunk whose session is complete, or has ended, or is not there.
-    pub(in super::super) async fn is_left_chunk(&self, id: &UploadId, record: &Record) -> bool {
+    pub(in super::super) async fn is_left_chunk(
+        self: &Arc<Self>,
+        id: &UploadId,
+        record: &Record,
+    ) -> bool {
         let Some(of) = ChunkOf::named(id).filter(|_| record.kind == Kind::Partial) else {
             return false;
         };
@@ -75,9 +79,14 @@ impl Inner {
         if ChunkOf::found(id, &Blob::Segments(segments)).is_none() {
             return false;
         }
+        let over = |record: &Record| record.is_complete() || record.is_tombstone();
         match self.state.get(&of.session).await {
-            Ok(Some(session)) => session.is_complete() || session.is_tombstone(),
-            Ok(None) => true,
+            Ok(Some(session)) => over(&session),
+            // A session that the state store has lost may be made anew from its sidecar.
+            Ok(None) => match self.entry(&of.session).await {
+                Ok(session) => over(&session.record()),
+                Err(reject) => matches!(reject, Reject::NotFound),
+            },
             // What cannot be read is not thrown away.
             Err(_) => false,
         }
@@ -113,8 +122,12 @@ impl Inner {
         if !entry.image().unstored {
             changes.push(Change::record(&entry.id, Some(entry.record()), None));
         }
+        front.epoch += 1;
         if rewinds && front.done >= of.number {
-            *front = super::Front::default();
+            *front = super::Front {
+                epoch: front.epoch,
+                ..super::Front::default()
+            };
         }
         if rewinds {
             // A hash that was stored, too, may have gone over this chunk.

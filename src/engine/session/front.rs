@@ -7,17 +7,20 @@ use std::sync::atomic::Ordering;
 use futures_util::StreamExt;
 use tracing::{error, warn};
 
+use super::super::append::MOMENT;
 use super::super::table::Entry;
-use super::super::{Inner, More, load, now};
-use super::Session;
+use super::super::{Inner, More, load, millis, now};
+use super::{KEEP, Session};
 use crate::error::Reject;
 use crate::protocol::sha256::{Hasher, Sum};
 use crate::state::{Detail, Promise};
-use crate::upload::Status;
+use crate::upload::{Record, Status};
 
 /// How far the file is hashed.
 #[derive(Clone, Default)]
 pub(super) struct Front {
+    /// Another one with each chunk that is dropped: a hash that was taken along before is then of bytes that are gone.
+    pub(super) epoch: u64,
     /// So many chunks.
     pub(super) done: u32,
     pub(super) hasher: Hasher,
@@ -31,30 +34,35 @@ impl Front {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (done, saved): (u32, Vec<u8>) = postcard::from_bytes(bytes).ok()?;
         let hasher = Hasher::restore(&saved)?;
-        Some(Self { done, hasher })
+        Some(Self {
+            epoch: 0,
+            done,
+            hasher,
+        })
     }
 }
 
 impl Session {
-    /// The file's hash before chunk `n`, if that is where it stands.
-    pub(super) fn front_before(&self, n: u32) -> Option<Hasher> {
+    /// The file's hash before chunk `n`, if that is where it stands, and its epoch.
+    pub(super) fn front_before(&self, n: u32) -> Option<(u64, Hasher)> {
         self.facts.file_hash?;
         let front = self.front.try_lock().ok()?;
-        (front.done + 1 == n).then(|| front.hasher.clone())
+        (front.done + 1 == n).then(|| (front.epoch, front.hasher.clone()))
     }
 
-    /// The file's hash after chunk `n`, which is complete now.
-    pub(super) async fn advance_front(&self, n: u32, hasher: Hasher) {
+    /// The file's hash after chunk `n`, which is complete now. Begun in another epoch, it is of other bytes.
+    pub(super) async fn advance_front(&self, n: u32, (epoch, hasher): (u64, Hasher)) {
         let mut front = self.front.lock().await;
-        if front.done + 1 == n {
-            *front = Front { done: n, hasher };
+        if front.done + 1 == n && front.epoch == epoch {
+            front.done = n;
+            front.hasher = hasher;
         }
     }
 }
 
 impl Inner {
     /// Lets the hash follow chunks that came out of turn, in the background.
-    pub(super) fn follow(self: &Arc<Self>, entry: &Arc<Entry>, session: &Arc<Session>) {
+    fn follow(self: &Arc<Self>, entry: &Arc<Entry>, session: &Arc<Session>) {
         if session.facts.file_hash.is_none() || session.following.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -130,17 +138,37 @@ impl Inner {
         Ok(hasher)
     }
 
+    /// A chunk came, or some of its bytes: the session lives on, and what is worked out of it follows.
+    pub(in super::super) async fn chunk_came(self: &Arc<Self>, whole: &Arc<Entry>) {
+        let Some(session) = whole.session() else {
+            return;
+        };
+        self.follow(whole, &session);
+        self.keep(whole, &session).await;
+        self.note_soon(whole, &session);
+    }
+
+    /// Whether a session's own record should follow now: well before it expires, and where it just did while bytes came.
+    fn is_due_to_be_kept(&self, record: &Record) -> bool {
+        let life = self.options.expire_after;
+        let often = life.map_or(KEEP, |life| KEEP.min(life / 4));
+        let now = now();
+        now.saturating_sub(record.touched) >= millis(often)
+            || record.expires.is_some_and(|at| at <= now)
+    }
+
     /// The session's own record follows now and then: its life is extended, and the hash's state is kept. A loss of it costs
     /// time at the end, and nothing else.
-    pub(super) async fn keep(&self, entry: &Entry, session: &Session) {
-        if !session.is_due_to_be_kept() {
+    async fn keep(&self, entry: &Entry, session: &Session) {
+        if !self.is_due_to_be_kept(&entry.record()) {
             return;
         }
-        let Some(_guard) = self.locks.try_lock(&entry.id) else {
+        // The sweep holds it for a moment only, and its next one would find the session expired.
+        let Some(_guard) = self.locks.lock(&entry.id, false, MOMENT).await else {
             return;
         };
         let mut record = entry.record();
-        if record.status != Status::Active {
+        if record.status != Status::Active || !self.is_due_to_be_kept(&record) {
             return;
         }
         record.touched = now();
