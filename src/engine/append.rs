@@ -206,12 +206,13 @@ impl Inner {
         if append.body_length.is_some_and(|length| length > room) {
             return Err(self.surplus(&declared));
         }
-        self.prepare(entry, &record, declared, &append).await?;
-        let running = self.appending();
         let keeps = append.checksum.is_none() && !append.trailer_announced;
         let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
-        let _seen = Seen::show(entry, &live);
+        // Before anything is stored: a chunk's record must not come after its session's end.
         let _busy = self.begin_chunk(entry, &live).await?;
+        self.prepare(entry, &record, declared, &append).await?;
+        let running = self.appending();
+        let _seen = Seen::show(entry, &live);
         let writer = self.kept_writer(entry, append.claimed).await;
         let mut ingest = Ingest::new(self, entry, &live, room, writer);
         ingest.digest = append

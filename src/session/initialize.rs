@@ -1,6 +1,7 @@
 //! POST `/uploads/initialize`: a new session.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -22,7 +24,9 @@ use crate::protocol::sha256::Sum;
 /// The most bytes of JSON.
 const MOST: usize = 64 << 10;
 /// The longest name of a file, in bytes.
-const LONGEST_NAME: usize = 4096;
+const LONGEST_NAME: usize = 1024;
+/// The most bytes of metadata, as `Upload-Metadata` has them, the file's name included.
+const MOST_METADATA: usize = 8 << 10;
 /// No silence is longer, whatever the configuration says.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -37,7 +41,7 @@ struct Asked {
     file_hash: Option<Sum>,
     #[serde(default = "yes")]
     verify: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "once_each")]
     metadata: BTreeMap<String, String>,
     #[serde(default)]
     priority: Priority,
@@ -45,6 +49,32 @@ struct Asked {
 
 fn yes() -> bool {
     true
+}
+
+/// A map whose keys stand once each: of two values for one, neither is surely meant.
+fn once_each<'de, D>(from: D) -> Result<BTreeMap<String, String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct OnceEach;
+    impl<'de> Visitor<'de> for OnceEach {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("texts by their keys")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((key, value)) = pairs.next_entry()? {
+                if all.insert(key, value).is_some() {
+                    return Err(A::Error::custom("a key of metadata stands twice"));
+                }
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(OnceEach)
 }
 
 pub(super) async fn answer<B>(
@@ -91,6 +121,12 @@ where
 }
 
 fn parse(text: &[u8]) -> Result<NewSession, Reject> {
+    // Serde takes an array for the fields in their order.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Reject::BadJson(
+            "the body is an array, at line 1 column 1; it must be an object".into(),
+        ));
+    }
     let asked: Asked = serde_json::from_slice(text).map_err(|error| {
         // It may quote the client at length.
         Reject::BadJson(error.to_string().chars().take(300).collect())
@@ -108,6 +144,9 @@ fn parse(text: &[u8]) -> Result<NewSession, Reject> {
             "a key of metadata is empty, is \"filename\", or has more than visible ASCII without commas",
         );
     };
+    if metadata.raw().len() > MOST_METADATA {
+        return bad("metadata and filename are more than 8192 bytes of Upload-Metadata");
+    }
     Ok(NewSession {
         metadata: Bytes::copy_from_slice(metadata.raw()),
         filename: asked.filename,
@@ -144,6 +183,9 @@ mod tests {
             "",
             "{",
             "[]",
+            r#"["a",5]"#,
+            r#"["a",5,null,null,true,{},"normal"]"#,
+            r#"{"filename":"a","size":5,"metadata":{"b":"1","b":"2"}}"#,
             "null",
             "{}",
             r#"{"filename":"a"}"#,
@@ -178,8 +220,16 @@ mod tests {
         ] {
             refused(bad);
         }
-        let long = format!(r#"{{"filename":"{}","size":5}}"#, "a".repeat(5000));
-        refused(&long);
+        let named = |len| format!(r#"{{"filename":"{}","size":5}}"#, "a".repeat(len));
+        parse(named(1024).as_bytes()).unwrap();
+        refused(&named(1025));
+        let with = |len| {
+            let value = "b".repeat(len);
+            format!(r#"{{"filename":"a","size":5,"metadata":{{"k":"{value}"}}}}"#)
+        };
+        // `filename YQ==,k ` and four for three.
+        parse(with(6129).as_bytes()).unwrap();
+        refused(&with(6133));
         let deep = "[".repeat(60_000);
         refused(&deep);
     }
