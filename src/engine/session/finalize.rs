@@ -8,6 +8,7 @@ use super::super::table::Entry;
 use super::super::{Engine, Inner, now};
 use super::{OwnedSession, Session};
 use crate::error::{Missing, Reject};
+use crate::lock::Guard;
 use crate::upload::{Failure, Status};
 
 impl Engine {
@@ -23,9 +24,9 @@ impl Engine {
                 if entry.record().is_complete() {
                     return Ok(());
                 }
-                let _guard = inner.hold(&id, false).await?;
+                let guard = inner.hold(&id, false).await?;
                 let entry = inner.usable(&id).await?;
-                inner.finalize(&entry).await
+                inner.finalize(&entry, guard.as_ref()).await
             })
             .await
     }
@@ -33,7 +34,11 @@ impl Engine {
 
 impl Inner {
     /// Under the session's lock.
-    async fn finalize(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), Reject> {
+    async fn finalize(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        guard: &dyn Guard,
+    ) -> Result<(), Reject> {
         let session = entry.session().ok_or(Reject::NotFound)?;
         if entry.record().is_complete() {
             return Ok(());
@@ -43,7 +48,7 @@ impl Inner {
             return Err(Reject::ChunksMissing(Box::new(Missing::of(&missing))));
         }
         let _assembling = Flag::up(&session.finalizing);
-        let judged = self.judge(entry, &session).await;
+        let judged = self.judge(entry, &session, guard).await;
         if let Err(Reject::FileHashMismatch) = judged {
             self.fail(entry, Failure::FileHash, Vec::new()).await;
             self.note_state(entry).await;
@@ -62,9 +67,14 @@ impl Inner {
         Ok(())
     }
 
-    async fn judge(&self, entry: &Entry, session: &Session) -> Result<(), Reject> {
+    async fn judge(
+        &self,
+        entry: &Entry,
+        session: &Session,
+        guard: &dyn Guard,
+    ) -> Result<(), Reject> {
         match session.facts.file_hash {
-            Some(named) if self.sum_of_file(entry, session).await? != named => {
+            Some(named) if self.sum_of_file(entry, session, guard).await? != named => {
                 Err(Reject::FileHashMismatch)
             }
             _ => Ok(()),

@@ -12,6 +12,7 @@ use super::super::table::Entry;
 use super::super::{Inner, More, load, millis, now};
 use super::{KEEP, Session};
 use crate::error::Reject;
+use crate::lock::Guard;
 use crate::protocol::sha256::{Hasher, Sum};
 use crate::state::{Detail, Promise};
 use crate::upload::{Record, Status};
@@ -69,7 +70,10 @@ impl Inner {
         let (inner, entry, session) = (self.clone(), entry.clone(), session.clone());
         self.tasks.spawn(async move {
             loop {
-                let moved = inner.follow_one(&entry, &session).await;
+                let moved = tokio::select! {
+                    () = inner.stop.cancelled() => Ok(false),
+                    moved = inner.follow_one(&entry, &session) => moved,
+                };
                 if matches!(moved, Ok(true)) && !inner.stop.is_cancelled() {
                     continue;
                 }
@@ -101,13 +105,26 @@ impl Inner {
         Ok(true)
     }
 
-    /// The whole file's sum, once every chunk is there: reads what lies behind the front.
+    /// The whole file's sum, once every chunk is there: reads what lies behind the front. That may take long, and gives way to
+    /// whoever ends the session or the server; the chunks that were read by then stay hashed.
     pub(super) async fn sum_of_file(
         &self,
         entry: &Entry,
         session: &Session,
+        guard: &dyn Guard,
     ) -> Result<Sum, Reject> {
-        while self.follow_one(entry, session).await? {}
+        let mut asked = guard.asked_to_yield();
+        loop {
+            let moved = tokio::select! {
+                biased;
+                () = &mut asked => return Err(Reject::Locked),
+                () = self.stop.cancelled() => return Err(Reject::Stopping),
+                moved = self.follow_one(entry, session) => moved?,
+            };
+            if !moved {
+                break;
+            }
+        }
         let front = session.front.lock().await;
         if front.done < session.total {
             return Err(Reject::Locked);
