@@ -144,10 +144,19 @@ async fn chunks_come_in_any_order_and_make_one_file_without_a_copy() {
     assert!(named.contains("talk%20%C3%A9.mp4"), "{named}");
     let head = session.tus("HEAD", "").send().await;
     assert_eq!(head.number("Upload-Offset"), Some(data.len() as u64));
-    // Its chunks are gone, and it takes no more.
+    // Its chunks are gone, and it takes no more. What comes again is compared with the file.
     let gone = session.tus("HEAD", "/1").send().await;
-    let late = session.send(1, &data).await;
+    let late = session.patch(1, 0, &data[..1]).send().await;
     assert_eq!((gone.status, late.status), (404, 404));
+    for n in [1, 6] {
+        let again = session.send(n, &data).await;
+        assert_eq!(again.status, 200, "{again:?}");
+        let told = ["chunk", "uploaded", "remaining"].map(|name| again.json()[name].clone());
+        assert_eq!(told, [json!(n), json!(6), json!(0)]);
+    }
+    let other = session.chunk(2, session.part(1, &data)).send().await;
+    assert_eq!((other.status, other.code.as_str()), (409, "chunk-differs"));
+    same(&session.download().await.body, &data);
 }
 
 #[tokio::test]

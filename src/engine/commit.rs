@@ -227,7 +227,7 @@ impl Inner {
 
     /// A sync that failed because bytes are lost ends the upload: the next sync would call itself a success.
     pub(super) async fn or_lost(
-        &self,
+        self: &Arc<Self>,
         entry: &Entry,
         synced: Result<(), BlobError>,
     ) -> Result<(), Reject> {
@@ -265,6 +265,10 @@ impl Inner {
             let synced = self.sync_whole(entry, next.offset).await;
             self.or_lost(entry, synced).await?;
             next.synced = next.offset;
+        }
+        // Found while its chunks were written, or beside this.
+        if entry.session().is_some_and(|session| session.is_faulted()) {
+            return Err(Reject::BlobLost);
         }
         next.unverified_from = None;
         let details = self.hash_of_complete_chunk(entry, &next).await?;

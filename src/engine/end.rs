@@ -85,8 +85,11 @@ impl Inner {
     }
 
     /// A write or sync failed in a way that means lost bytes; those that the disk took and lost do not come back.
-    pub(super) async fn faulted(&self, entry: &Entry, error: &BlobError) {
+    pub(super) async fn faulted(self: &Arc<Self>, entry: &Entry, error: &BlobError) {
         error!(id = %entry.id, %error, "the disk lost bytes of this upload");
+        if let Some(of) = entry.chunk() {
+            self.fault_session(&of).await;
+        }
         match error {
             BlobError::Lost => self.lost(entry).await,
             _ => self.fail(entry, Failure::DiskFault, Vec::new()).await,

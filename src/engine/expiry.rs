@@ -224,7 +224,7 @@ impl Inner {
     }
 
     /// Closes the files of uploads that have rested for `least`: gives back what was reserved ahead for them.
-    pub(super) async fn rest(&self, least: Duration) {
+    pub(super) async fn rest(self: &Arc<Self>, least: Duration) {
         for entry in self.table.resting(least) {
             let Some(_guard) = self.locks.try_lock(&entry.id) else {
                 continue;
@@ -240,7 +240,7 @@ impl Inner {
     /// The file of a resting upload is closed, and what is in it is synced first, whatever the mode: an unfinished upload
     /// that nobody touches is not sent back to its start by the loss of power that may come hours later.
     pub(super) async fn lay_down(
-        &self,
+        self: &Arc<Self>,
         entry: &Entry,
         mut writer: Box<dyn BlobWriter>,
     ) -> Result<(), Reject> {

@@ -23,7 +23,7 @@ use crate::protocol::sha256::Hasher;
 use crate::state::Promise;
 
 /// No timeout, for a timer that wants one.
-const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+pub(super) const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// How a body ended.
 pub(super) enum Ended {
@@ -293,7 +293,13 @@ impl Ingest<'_> {
                 Ok(()) => {
                     live.synced.fetch_max(end, Ordering::AcqRel);
                 }
-                Err(error) if is_loss(&error) => live.lost.store(true, Ordering::Release),
+                Err(error) if is_loss(&error) => {
+                    live.lost.store(true, Ordering::Release);
+                    if let Some(of) = entry.chunk() {
+                        // Its writer may have ended by now; the file is its session's.
+                        engine.fault_session(&of).await;
+                    }
+                }
                 Err(error) => warn!(id = %entry.id, %error, "not synced"),
             }
         });

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{Instrument, error, info, warn};
 
-use super::session::ChunkOf;
+use super::session::{ChunkOf, Session};
 use super::table::{Entry, Image};
 use super::{Inner, More, now};
 use crate::blob::Blob;
@@ -76,6 +76,10 @@ impl Inner {
     pub(super) fn standing(&self, entry: &Entry) -> Result<(), Reject> {
         let (status, expires) = {
             let image = entry.image();
+            let faulted = |session: &Arc<Session>| session.is_faulted();
+            if image.session.as_ref().is_some_and(faulted) && !image.record.is_tombstone() {
+                return Err(Reject::BlobLost);
+            }
             // While bytes come it lives, whatever the record of before them says; and a final that waits, as long as
             // its parts: the sweeper looks at them.
             let lives = match &image.session {

@@ -5,7 +5,7 @@
 //! proves nothing, and so a chunk's record is in the state store before anything of it is told. A chunk without a record is
 //! missing. Its record is made when its first bytes count.
 //!
-//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `finalize`, `look` (what a client sees), `front`
+//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `repeat` (one after the end), `finalize`, `look` (what a client sees), `front`
 //! (the whole file's hash), `load` (from the state store, and after a loss of power), `end`, `notes` (its directory).
 //!
 //! Locks are taken session first, chunk second; a chunk's writer waits for its session's for a
@@ -19,6 +19,9 @@ mod front;
 mod load;
 mod look;
 mod notes;
+mod repeat;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -115,6 +118,8 @@ pub(crate) struct Session {
     front: tokio::sync::Mutex<Front>,
     following: AtomicBool,
     finalizing: AtomicBool,
+    /// The disk lost bytes of its file. Its record says so a moment later.
+    faulted: AtomicBool,
     meter: Mutex<Meter>,
     /// Held while its directory is written.
     writing: Mutex<()>,
@@ -213,6 +218,7 @@ impl Session {
             front: tokio::sync::Mutex::default(),
             following: AtomicBool::new(false),
             finalizing: AtomicBool::new(false),
+            faulted: AtomicBool::new(false),
             meter: Mutex::default(),
             writing: Mutex::default(),
             to_be_noted: AtomicBool::new(false),
@@ -295,6 +301,11 @@ impl Session {
     /// Whether bytes come, so that it lives.
     pub(crate) fn is_busy(&self) -> bool {
         self.finalizing.load(Ordering::Acquire) || !self.progress().live.is_empty()
+    }
+
+    /// Whether the disk lost bytes of its file.
+    pub(crate) fn is_faulted(&self) -> bool {
+        self.faulted.load(Ordering::Acquire)
     }
 
     /// A chunk is written for as long as the answer lives.

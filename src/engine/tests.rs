@@ -18,7 +18,7 @@ use crate::upload::Failure;
 
 /// State in memory that counts commits which must survive a power cut.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     state: MemoryState,
     synced: AtomicUsize,
 }
@@ -58,14 +58,14 @@ impl StateStore for State {
 
 /// What outlives the engine, in `process` mode.
 #[derive(Default)]
-struct Machine {
+pub(super) struct Machine {
     blobs: MemoryBlobs,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
 }
 
 impl Machine {
     /// A start after `power_cuts` losses of power, the last of them just now if `lost`.
-    async fn start(&self, power_cuts: u32, lost: bool) -> (Engine, Recovered) {
+    pub(super) async fn start(&self, power_cuts: u32, lost: bool) -> (Engine, Recovered) {
         let options = Options {
             durability: Durability::Process,
             max_size: NO_LIMIT,
@@ -122,7 +122,7 @@ impl Machine {
         id
     }
 
-    async fn record(&self, id: &UploadId) -> Record {
+    pub(super) async fn record(&self, id: &UploadId) -> Record {
         let record = self.state.get(id).await.expect("the state store");
         record.expect("a record")
     }
@@ -150,7 +150,7 @@ fn unsynced(kind: Kind) -> Record {
     }
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_secs(5);
     while !holds().await {
         assert!(Instant::now() < end, "not until now: {what}");
@@ -158,7 +158,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-async fn stop(engine: Engine) {
+pub(super) async fn stop(engine: Engine) {
     engine.stop();
     engine.stopped().await;
 }

@@ -70,7 +70,7 @@ impl Engine {
         let total = session.total;
         let id = session.chunk_id(number);
         let id = id.ok_or(Reject::NoSuchChunk { total })?;
-        self.inner.usable(&session.id).await?;
+        let whole = self.inner.usable(&session.id).await?;
         if session.facts.verify && chunk.sum.is_none() {
             return Err(Reject::HashRequired);
         }
@@ -90,7 +90,15 @@ impl Engine {
         self.inner
             .run(async move {
                 let _place = place;
-                let chunked = inner.take_chunk(&id, chunk, body).await;
+                let chunked = if whole.record().is_complete()
+                    && let Some(session) = whole.session()
+                {
+                    inner
+                        .repeat_chunk(&whole, &session, number, chunk, body)
+                        .await
+                } else {
+                    inner.take_chunk(&id, chunk, body).await
+                };
                 // The session's entry was in use until here: what became of the chunk was seen by it.
                 drop(entry);
                 chunked

@@ -1,6 +1,7 @@
 //! What goes with a session: its chunks' records. Those that a crash leaves are found by the sweep after the next start.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
@@ -10,7 +11,7 @@ use super::{ChunkOf, Session};
 use crate::blob::Blob;
 use crate::error::Reject;
 use crate::state::{Change, Detail, Promise};
-use crate::upload::{Kind, Record, Status, UploadId};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
 /// Chunks whose records are read, or removed, at a time.
 const BATCH: usize = 256;
@@ -24,6 +25,38 @@ impl Inner {
                 warn!(%id, "a chunk's writer does not let go of a session that has ended");
             }
         }
+    }
+
+    /// The disk lost bytes of a chunk: they are in the one file of its session, of which nothing is believed from here on. The
+    /// session's record follows in a task of its own, since its lock is not waited for by whoever has a chunk's.
+    pub(in super::super) async fn fault_session(self: &Arc<Self>, of: &ChunkOf) {
+        let whole = match self.entry(&of.session).await {
+            Ok(whole) => whole,
+            Err(Reject::NotFound) => return,
+            Err(error) => return warn!(id = %of.session, %error, "a session cannot be failed"),
+        };
+        let Some(session) = whole.session() else {
+            return;
+        };
+        if session.faulted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = self.clone();
+        self.tasks.spawn(async move {
+            loop {
+                if let Ok(_guard) = inner.hold(&session.id, true).await {
+                    let record = whole.record();
+                    if !record.is_tombstone() && !matches!(record.status, Status::Failed(_)) {
+                        inner.fail(&whole, Failure::DiskFault, Vec::new()).await;
+                        inner.note_state(&whole).await;
+                    }
+                    return;
+                }
+                if inner.stop.is_cancelled() {
+                    return warn!(id = %session.id, "a session that lost bytes is not recorded as failed");
+                }
+            }
+        });
     }
 
     /// The stored chunks of a session, a page of them: those after `after`.
