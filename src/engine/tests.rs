@@ -1,7 +1,7 @@
 //! Starts of the engine over what earlier ones left: whose bytes are believed, and that doubt does not last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,24 +19,29 @@ use crate::upload::Failure;
 /// State in memory that counts commits which must survive a power cut.
 #[derive(Default)]
 pub(super) struct State {
-    state: MemoryState,
+    memory: MemoryState,
     synced: AtomicUsize,
+    /// Nothing can be read of it.
+    pub(super) unreadable: AtomicBool,
 }
 
 #[async_trait]
 impl StateStore for State {
     async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
-        self.state.get(id).await
+        if self.unreadable.load(Ordering::SeqCst) {
+            return Err(StateError::Conflict);
+        }
+        self.memory.get(id).await
     }
 
     async fn detail(&self, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
-        self.state.detail(id, detail).await
+        self.memory.detail(id, detail).await
     }
 
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
         let synced = usize::from(promise == Promise::Synced);
         self.synced.fetch_add(synced, Ordering::SeqCst);
-        self.state.commit(changes, promise).await
+        self.memory.commit(changes, promise).await
     }
 
     async fn scan(
@@ -44,15 +49,15 @@ impl StateStore for State {
         after: Option<&UploadId>,
         limit: usize,
     ) -> Result<Vec<(UploadId, Record)>, StateError> {
-        self.state.scan(after, limit).await
+        self.memory.scan(after, limit).await
     }
 
     async fn marked(&self, mark: Mark) -> Result<Vec<UploadId>, StateError> {
-        self.state.marked(mark).await
+        self.memory.marked(mark).await
     }
 
     async fn close(&self) -> Result<(), StateError> {
-        self.state.close().await
+        self.memory.close().await
     }
 }
 
@@ -117,7 +122,11 @@ impl Machine {
             marks: marks.to_vec(),
             ..Change::record(&id, None, Some(record.clone()))
         };
-        let stored = self.state.state.commit(vec![change], Promise::Queued).await;
+        let stored = self
+            .state
+            .memory
+            .commit(vec![change], Promise::Queued)
+            .await;
         stored.expect("stored");
         id
     }

@@ -117,3 +117,23 @@ async fn a_finalize_that_reads_gives_way() {
         "{finalized:?}"
     );
 }
+
+#[tokio::test]
+async fn nobody_may_use_what_cannot_be_read() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, token) = session(&engine, None).await;
+    let id = owned.id().clone();
+    drop(owned);
+    engine.inner.table.forget(&id);
+    machine.state.unreadable.store(true, Ordering::SeqCst);
+    for token in [None, Some(token.as_str())] {
+        let permitted = engine.permit(&id, token).await;
+        assert!(matches!(permitted, Err(Reject::State(_))), "{permitted:?}");
+    }
+    machine.state.unreadable.store(false, Ordering::SeqCst);
+    let permitted = engine.permit(&id, None).await;
+    assert!(matches!(permitted, Err(Reject::NotFound)), "{permitted:?}");
+    let permitted = engine.permit(&id, Some(&token)).await;
+    assert!(permitted.is_ok(), "{permitted:?}");
+}
