@@ -92,6 +92,22 @@ pub struct Config {
     #[arg(long)]
     pub disable_concatenation: bool,
 
+    /// Bytes of a session's chunk, where the client does not ask for another size.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
+    pub session_chunk_size: u64,
+    /// The smallest chunk that a client may ask for.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
+    pub session_chunk_min: u64,
+    /// The largest chunk that a client may ask for.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
+    pub session_chunk_max: u64,
+    /// So many chunks of one session are taken in at a time; a few more wait.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub session_parallel_chunks: u32,
+    /// Refuse the session API (/uploads/).
+    #[arg(long)]
+    pub disable_sessions: bool,
+
     /// Send no CORS headers.
     #[arg(long)]
     pub disable_cors: bool,
@@ -248,6 +264,16 @@ impl Config {
         }
         if self.max_connections == 0 {
             return Err(at("max-connections")("at least 1"));
+        }
+        if self.session_chunk_min == 0
+            || !(self.session_chunk_min..=self.session_chunk_max).contains(&self.session_chunk_size)
+        {
+            return Err(at("session-chunk-size")(
+                "at least 1, and from --session-chunk-min to --session-chunk-max",
+            ));
+        }
+        if !(1..=1024).contains(&self.session_parallel_chunks) {
+            return Err(at("session-parallel-chunks")("from 1 to 1024"));
         }
         if self.header_timeout.is_zero() {
             return Err(at("header-timeout")(

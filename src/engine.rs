@@ -19,6 +19,8 @@ mod levels;
 mod load;
 mod overview;
 mod recovery;
+mod retry;
+mod session;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,9 @@ pub use self::join::Join;
 pub use self::levels::{Level, Space};
 pub use self::overview::{Amount, Inspection, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
+pub use self::session::{
+    ChunkBody, Chunked, NewSession, OwnedSession, Priority, Resume, SessionOptions, SessionView,
+};
 
 use self::table::{Entry, Table};
 use crate::blob::{BlobError, BlobStore, File, Pieces};
@@ -76,6 +81,8 @@ pub struct Options {
     pub disk_warn: Share,
     /// Free space below which no upload is begun.
     pub disk_stop: Share,
+    /// What sessions may be.
+    pub sessions: SessionOptions,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
@@ -189,7 +196,13 @@ impl Engine {
     pub async fn look(&self, id: &UploadId) -> Result<View, Reject> {
         let entry = self.inner.usable(id).await?;
         let mut view = view(&entry);
-        if view.kind == Kind::Final && !view.is_complete() {
+        if let Some(chunk) = entry.chunk() {
+            // It lives as long as its session.
+            let session = self.inner.entry(&chunk.session).await?;
+            view.expires = session.record().expires;
+        }
+        let session = entry.session().is_some();
+        if view.kind == Kind::Final && !view.is_complete() && !session {
             view.length = self.inner.expected_length(&entry).await;
             // It lives as long as bytes come for its parts.
             view.expires = None;
@@ -206,7 +219,10 @@ impl Engine {
         let id = id.clone();
         self.inner
             .run(async move {
-                inner.there(&id).await?;
+                let entry = inner.there(&id).await?;
+                if let Some(chunk) = entry.chunk() {
+                    return inner.drop_chunk(&entry, &chunk).await;
+                }
                 let asked = Instant::now();
                 let guard = inner.hold(&id, true).await?;
                 inner.meter.lock_wait.observe(asked.elapsed());
@@ -366,6 +382,9 @@ impl Inner {
             record.power_cuts = self.options.power_cuts;
         }
         let completes = record.is_complete() && !before.is_complete();
+        if entry.chunk().is_some() {
+            return self.change_chunk(entry, record, promise, more).await;
+        }
         let change = Change {
             details: more.details,
             marks: more.marks,
@@ -401,7 +420,7 @@ impl Inner {
     /// for a part's.
     fn tell_complete(&self, entry: &Entry) {
         let (id, record) = (&entry.id, entry.record());
-        if record.kind == Kind::Plain {
+        if record.kind == Kind::Plain || entry.session().is_some() {
             let path = self.blobs.name(&File::Upload(id.clone()));
             info!(%id, length = record.offset, path, "upload complete");
         }

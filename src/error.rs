@@ -160,6 +160,76 @@ pub enum Reject {
         /// The committed offset.
         offset: u64,
     },
+    /// A session was asked for without its token.
+    #[error("send the session's token as Authorization: Bearer <session_token>")]
+    TokenRequired,
+    /// A body that should be JSON of a certain form.
+    #[error("the JSON cannot be taken: {0}")]
+    BadJson(String),
+    /// JSON of more bytes than any request needs.
+    #[error("the request's JSON may have at most {limit} bytes")]
+    JsonTooLarge {
+        /// The most.
+        limit: usize,
+    },
+    /// A session's chunk size is not allowed here.
+    #[error("chunk_size must be from {least} to {most} bytes")]
+    ChunkSize {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// A session of more chunks than one can have.
+    #[error("a session has at most {most} chunks; ask for a larger chunk_size")]
+    TooManyChunks {
+        /// The most.
+        most: u64,
+    },
+    /// The session has no chunk of this number.
+    #[error("chunks are numbered from 1 to {total}")]
+    NoSuchChunk {
+        /// The last one's number.
+        total: u32,
+    },
+    /// A chunk without its hash, in a session that wants one.
+    #[error(
+        "send the chunk's SHA-256 as X-Chunk-SHA256, or make the session with \"verify\": false"
+    )]
+    HashRequired,
+    /// A chunk's checksum by another algorithm.
+    #[error("chunks are checked by SHA-256 alone")]
+    NotSha256,
+    /// A chunk's body is too short.
+    #[error("this chunk has {size} bytes, and fewer came; nothing of them was kept")]
+    ChunkTooShort {
+        /// What it must have.
+        size: u64,
+    },
+    /// A chunk's body is too long.
+    #[error("this chunk has {size} bytes, and more came; nothing of them was kept")]
+    ChunkTooLong {
+        /// What it must have.
+        size: u64,
+    },
+    /// A chunk's body was cut.
+    #[error("the chunk ended early and nothing of it was kept; send it again")]
+    ChunkCut,
+    /// A body was silent for too long, and nothing of it is kept.
+    #[error("no byte came for too long; nothing was kept, send it again")]
+    IdleRequest,
+    /// A chunk that is there, with other content.
+    #[error("other bytes are stored of this chunk; DELETE the chunk's own URL to send it anew")]
+    ChunkDiffers,
+    /// Chunks are missing.
+    #[error("{} of the session's chunks are missing", .0.count)]
+    ChunksMissing(Box<Missing>),
+    /// The whole file's hash is wrong.
+    #[error("the file does not have the SHA-256 that was named; the session has failed")]
+    FileHashMismatch,
+    /// More chunks wait than may.
+    #[error("too many chunks of this session wait already; send fewer at a time")]
+    TooManyWaiting,
     /// The state store failed.
     #[error(transparent)]
     State(#[from] StateError),
@@ -171,6 +241,44 @@ pub enum Reject {
 /// The code of a refusal, for whoever counts answers: an extension of the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Code(pub &'static str);
+/// Chunks that are missing: all of them as ranges as far as those go, and the first ones by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// How many.
+    pub count: usize,
+    /// The first ones.
+    pub chunks: Vec<u32>,
+    /// The first ranges, from and to.
+    pub ranges: Vec<(u32, u32)>,
+}
+
+impl Missing {
+    /// The most that are named.
+    pub const NAMED: usize = 1000;
+
+    /// Of all missing chunks, in order.
+    #[must_use]
+    pub fn of(missing: &[u32]) -> Self {
+        Self {
+            count: missing.len(),
+            chunks: missing.iter().copied().take(Self::NAMED).collect(),
+            ranges: ranges(missing).into_iter().take(Self::NAMED).collect(),
+        }
+    }
+}
+
+/// Numbers in order, as ranges of those that follow on one another.
+#[must_use]
+pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    for &n in numbers {
+        match found.last_mut() {
+            Some((_, to)) if to.checked_add(1) == Some(n) => *to = n,
+            _ => found.push((n, n)),
+        }
+    }
+    found
+}
 
 impl Reject {
     /// Status and stable code. No `_` arm: a new failure does not compile until it has a status.
@@ -178,23 +286,32 @@ impl Reject {
     pub const fn wire(&self) -> (u16, &'static str) {
         match self {
             Self::Header(_) => (400, "bad-header"),
-            Self::UnknownAlgorithm => (400, "unknown-algorithm"),
+            Self::UnknownAlgorithm | Self::NotSha256 => (400, "unknown-algorithm"),
             Self::LengthKnown => (400, "length-known"),
             Self::LengthTooShort => (400, "length-too-short"),
             Self::BadPart(_) => (400, "bad-part"),
             Self::TooManyParts(_) => (400, "too-many-parts"),
-            Self::BodyCut { .. } => (400, "body-cut"),
             Self::BadSubscription(_) => (400, "bad-subscription"),
             Self::Query(..) => (400, "bad-query"),
             Self::Unauthorized => (401, "unauthorized"),
+            Self::BodyCut { .. } | Self::ChunkCut => (400, "body-cut"),
+            Self::BadJson(_) => (400, "bad-json"),
+            Self::ChunkSize { .. } => (400, "chunk-size"),
+            Self::TooManyChunks { .. } => (400, "too-many-chunks"),
+            Self::HashRequired => (400, "hash-required"),
+            Self::ChunkTooShort { .. } => (400, "chunk-too-short"),
+            Self::TokenRequired => (401, "token-required"),
             Self::FinalIsFixed => (403, "final-is-fixed"),
             Self::Disabled(_) => (403, "disabled"),
             Self::ForeignOrigin => (403, "foreign-origin"),
             Self::NotFound => (404, "not-found"),
+            Self::NoSuchChunk { .. } => (404, "no-such-chunk"),
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
             Self::AlreadyComplete => (409, "already-complete"),
+            Self::ChunkDiffers => (409, "chunk-differs"),
+            Self::ChunksMissing(_) => (409, "chunks-missing"),
             Self::Expired => (410, "expired"),
             Self::BlobLost | Self::Blob(BlobError::Lost) => (410, Failure::BlobLost.code()),
             Self::PartGone => (410, Failure::PartGone.code()),
@@ -203,12 +320,16 @@ impl Reject {
             Self::Precondition => (412, "precondition-failed"),
             Self::TooLarge { .. } => (413, "too-large"),
             Self::Surplus => (413, "surplus"),
+            Self::ChunkTooLong { .. } => (413, "chunk-too-long"),
+            Self::JsonTooLarge { .. } => (413, "json-too-large"),
             Self::MediaType => (415, "media-type"),
             Self::Range { .. } => (416, "range"),
+            Self::FileHashMismatch => (422, Failure::FileHash.code()),
             Self::TakenOver { .. } => (423, "taken-over"),
             Self::Locked => (423, "locked"),
             Self::UpgradeRequired => (426, "upgrade-required"),
             Self::TooManySubscriptions { .. } => (429, "too-many-subscriptions"),
+            Self::TooManyWaiting => (429, "too-many-waiting"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
@@ -216,7 +337,7 @@ impl Reject {
             Self::Panicked => (500, "internal"),
             Self::Unknown(_) => (501, "not-implemented"),
             Self::Shutdown { .. } | Self::Stopping => (503, "shutting-down"),
-            Self::IdleBody { .. } => (503, "idle-body"),
+            Self::IdleBody { .. } | Self::IdleRequest => (503, "idle-body"),
             Self::DiskLow => (507, "disk-low"),
             Self::Blob(BlobError::Full) | Self::OutOfSpace { .. } => (507, "out-of-space"),
         }
@@ -227,7 +348,7 @@ impl Reject {
     pub const fn title(&self) -> &'static str {
         match self.wire().0 {
             400 => "The request cannot be understood",
-            401 => "Who are you?",
+            401 => "A token is required",
             403 => "Not allowed",
             404 => "Not found",
             405 => "Method not allowed",
@@ -237,9 +358,10 @@ impl Reject {
             413 => "Too large",
             415 => "Unsupported media type",
             416 => "Range not satisfiable",
+            422 => "The content is not what was announced",
             423 => "Locked",
             426 => "Upgrade required",
-            429 => "Too many",
+            429 => "Too many requests",
             460 => "Checksum mismatch",
             501 => "Not implemented",
             503 => "Try again soon",
@@ -277,7 +399,11 @@ impl Reject {
         match self {
             Self::DiskLow => Some(60),
             Self::Shutdown { .. } | Self::Stopping => Some(5),
-            Self::IdleBody { .. } | Self::Locked | Self::TakenOver { .. } => Some(1),
+            Self::IdleBody { .. }
+            | Self::IdleRequest
+            | Self::Locked
+            | Self::TakenOver { .. }
+            | Self::TooManyWaiting => Some(1),
             _ => None,
         }
     }

@@ -15,7 +15,9 @@
 //! - [`progress`]: who is told what, while it happens.
 //! - [`security`]: who may do what.
 //! - [`engine`]: the use cases over the ports.
+//! - `answer`: what the doors' answers have in common.
 //! - [`tus`]: the door for tus 1.0.
+//! - [`session`]: the door for sessions, `/uploads/`.
 //! - [`watch`]: the door for those who follow uploads.
 //! - [`admin`]: the door for operators.
 //! - [`config`]: what the operator wants, checked once at start.
@@ -23,6 +25,7 @@
 //! - [`server`]: sockets and connections.
 
 pub mod admin;
+mod answer;
 pub mod blob;
 pub mod config;
 pub mod engine;
@@ -34,6 +37,7 @@ pub mod progress;
 pub mod protocol;
 pub mod security;
 pub mod server;
+pub mod session;
 pub mod state;
 pub mod tus;
 pub mod upload;

@@ -70,7 +70,8 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIO
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Kinds of upload.
 pub const KINDS: [Kind; 3] = [Kind::Plain, Kind::Partial, Kind::Final];
-const FAILURES: [Failure; 4] = [
+const FAILURES: [Failure; 5] = [
+    Failure::FileHash,
     Failure::BlobLost,
     Failure::DiskFault,
     Failure::PartGone,
@@ -110,6 +111,7 @@ pub const fn failure_code(failure: Failure) -> &'static str {
         Failure::PartGone => "part-gone",
         Failure::TooLarge => "parts-too-large",
         Failure::DiskFault => "disk-fault",
+        Failure::FileHash => "file-hash-mismatch",
     }
 }
 

@@ -117,6 +117,8 @@ pub enum Failure {
     TooLarge,
     /// The disk lost bytes that it had taken: whatever the file's length says now.
     DiskFault,
+    /// A session's bytes do not have the hash that was named for the whole file.
+    FileHash,
 }
 
 impl Failure {
@@ -127,6 +129,7 @@ impl Failure {
             Self::BlobLost | Self::DiskFault => "blob-lost",
             Self::PartGone => "part-gone",
             Self::TooLarge => "parts-too-large",
+            Self::FileHash => "file-hash-mismatch",
         }
     }
 }

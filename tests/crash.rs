@@ -4,6 +4,7 @@
 
 mod damage;
 mod joins;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -12,8 +12,8 @@ const LAYERS: &[&[&str]] = &[
     &["blob", "state", "lock", "progress"],
     &["security"],
     &["error", "config"],
-    &["engine", "logging"],
-    &["tus", "admin"],
+    &["engine", "logging", "answer"],
+    &["tus", "session", "admin"],
     &["watch"],
     &["server"],
 ];
@@ -23,7 +23,7 @@ const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_util", &["server", "watch/ws.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
-    ("tower", &["server", "tus", "admin", "watch"]),
+    ("tower", &["server", "tus", "session", "admin", "watch"]),
     (
         "http",
         &[
@@ -31,6 +31,8 @@ const WIRE: &[(&str, &[&str])] = &[
             "tus",
             "watch",
             "admin",
+            "session",
+            "answer",
             "protocol",
             "security",
             "engine/append.rs",
@@ -45,13 +47,23 @@ const WIRE: &[(&str, &[&str])] = &[
             "tus",
             "watch",
             "admin",
+            "session",
             "engine/append.rs",
             "engine/ingest.rs",
+            "engine/session/chunk.rs",
         ],
     ),
     (
         "http_body_util",
-        &["server", "tus", "admin", "watch", "engine/ingest.rs"],
+        &[
+            "server",
+            "tus",
+            "session",
+            "answer",
+            "admin",
+            "watch",
+            "engine/ingest.rs",
+        ],
     ),
     ("sled", &["state"]),
 ];

@@ -21,6 +21,7 @@ mod operation;
 mod progress;
 mod protocol;
 mod server_process;
+mod sessions;
 mod state_growth;
 mod support;
 mod survival;

@@ -2,7 +2,7 @@
 
 use crate::support::{Reply, start, start_with};
 
-const EXPOSED: [&str; 12] = [
+const EXPOSED: [&str; 13] = [
     "Location",
     "Upload-Offset",
     "Upload-Length",
@@ -15,6 +15,7 @@ const EXPOSED: [&str; 12] = [
     "Tus-Extension",
     "Tus-Max-Size",
     "Tus-Checksum-Algorithm",
+    "Retry-After",
 ];
 
 fn list(reply: &Reply, name: &str) -> Vec<String> {

@@ -25,6 +25,7 @@ macro_rules! suite {
             stored_counts_to_the_first_missing_byte
             cutting_never_lengthens
             about_is_kept_and_not_overwritten
+            a_sidecar_is_replaced_as_a_whole
             an_upload_of_no_bytes_has_a_file
             removing_twice_is_fine
             files_lists_everything_by_its_name
@@ -292,6 +293,16 @@ pub(super) async fn about_is_kept_and_not_overwritten(store: &dyn BlobStore) {
     assert!(store.create(&id("x"), b"other", true).await.is_err());
     assert_eq!(store.about(&id("x")).await.unwrap(), kept);
     assert_eq!(everything(store).await, [File::About(id("x"))]);
+}
+
+pub(super) async fn a_sidecar_is_replaced_as_a_whole(store: &dyn BlobStore) {
+    store.create(&id("x"), b"a longer one", true).await.unwrap();
+    for about in [&b"other"[..], b"and another one"] {
+        store.amend(&id("x"), about).await.unwrap();
+        let kept = store.about(&id("x")).await.unwrap();
+        assert_eq!(kept, Some((about.to_vec(), None)));
+    }
+    assert_eq!(everything(store).await.len(), 2);
 }
 
 pub(super) async fn an_upload_of_no_bytes_has_a_file(store: &dyn BlobStore) {

@@ -157,6 +157,12 @@ impl BlobStore for DiskBlobs {
             .await
     }
 
+    async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        let (id, about) = (id.clone(), about.to_vec());
+        self.pooled(move |shared| shared.with_space(|| shared.amend(&id, &about)))
+            .await
+    }
+
     async fn append(
         &self,
         blob: &Blob,

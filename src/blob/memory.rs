@@ -108,6 +108,11 @@ impl BlobStore for MemoryBlobs {
         Ok(())
     }
 
+    async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        self.files().put(File::About(id.clone()), about.to_vec());
+        Ok(())
+    }
+
     async fn append(
         &self,
         blob: &Blob,

@@ -115,6 +115,10 @@ pub trait BlobStore: Send + Sync + 'static {
     /// `about` is not synced here but by [`BlobStore::sync`].
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError>;
 
+    /// Puts another sidecar in the place of the one that `create` kept: all of it or nothing, when the process
+    /// dies too.
+    async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError>;
+
     /// Opens for writing at `at`; bytes of the blob past `at` are cut first. `length`, where it is known, bounds the
     /// space that is reserved ahead.
     ///

@@ -128,6 +128,16 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "Sessions (/uploads/)",
+        &[
+            "session_chunk_size",
+            "session_chunk_min",
+            "session_chunk_max",
+            "session_parallel_chunks",
+            "disable_sessions",
+        ],
+    ),
+    (
         "Browsers on other origins (CORS)",
         &[
             "disable_cors",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::session::Facts;
 use crate::upload::{Kind, Millis, UploadId};
 
 /// The sidecar's content.
@@ -20,6 +21,12 @@ pub(crate) struct About {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<UploadId>,
     pub(crate) created: Millis,
+    /// What makes it a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<Facts>,
+    /// Of a session: its file is whole, which its length does not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) whole: bool,
 }
 
 impl About {
@@ -46,6 +53,8 @@ impl About {
             concat: image.concat.as_ref().map(text),
             parts: image.parts.to_vec(),
             created: image.record.created,
+            session: image.session.as_ref().map(|session| session.facts.clone()),
+            whole: false,
         }
     }
 }

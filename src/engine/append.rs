@@ -52,9 +52,9 @@ pub struct Appended {
 }
 
 /// How long a holder must have been silent for anybody to take over.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 /// How long to wait for a holder that does not take bytes yet, or any more, before looking again.
-const MOMENT: Duration = Duration::from_millis(20);
+pub(super) const MOMENT: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Appends a body to an upload.
@@ -147,6 +147,8 @@ impl Inner {
         if entry.record().kind == Kind::Final {
             return Err(Reject::FinalIsFixed);
         }
+        // A chunk's session stays in memory, where its changes are seen.
+        let _session = self.session_of(&entry).await?;
         let asked = Instant::now();
         let guard = self.turn(&entry, append.claimed).await?;
         self.meter.lock_wait.observe(asked.elapsed());
@@ -215,31 +217,25 @@ impl Inner {
         if append.body_length.is_some_and(|length| length > room) {
             return Err(self.surplus(&declared));
         }
-        self.prepare(entry, &record, declared, &append).await?;
-        let running = self.appending();
         let keeps = !append.is_checked();
         let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
+        // Before anything is stored: a chunk's record must not come after its session's end.
+        let _busy = self.begin_chunk(entry, &live).await?;
+        self.prepare(entry, &record, declared, &append).await?;
+        let running = self.appending();
         let seen = Seen::show(entry, &live);
         self.tell(entry, What::Resumed);
         let counted = self.meter.throughput.begin(live.offset.clone());
         if std::mem::take(&mut entry.image().broken_off) {
             self.meter.resumes.one();
         }
-        let mut ingest = Ingest {
-            engine: self,
-            entry,
-            live: &live,
-            base: append.claimed,
-            room,
-            digest: append
-                .checksum
-                .as_ref()
-                .map(|checksum| Digest::new(checksum.algorithm)),
-            countable: !append.is_checked() && append.body_length.is_some(),
-            writer: self.kept_writer(entry, append.claimed).await,
-            recorded: Instant::now(),
-            sync_asked: append.claimed,
-        };
+        let writer = self.kept_writer(entry, append.claimed).await;
+        let mut ingest = Ingest::new(self, entry, &live, room, writer);
+        ingest.digest = append
+            .checksum
+            .as_ref()
+            .map(|checksum| Digest::new(checksum.algorithm));
+        ingest.countable = !append.is_checked() && append.body_length.is_some();
         let ended = ingest.run(body, guard).await;
         let result = self.settle(&mut ingest, ended, &append).await;
         let writer = ingest.writer.take();
@@ -249,11 +245,14 @@ impl Inner {
         self.put_away(entry, writer).await;
         drop(seen);
         self.tell_end(entry, &result);
+        if let Ok(Some((_, whole))) = self.session_of(entry).await {
+            self.chunk_came(&whole).await;
+        }
         result
     }
 
     /// The writer that the last append left, if it stands where this one begins; else a new one cuts what is past that.
-    async fn kept_writer(&self, entry: &Entry, at: u64) -> Option<Box<dyn BlobWriter>> {
+    pub(super) async fn kept_writer(&self, entry: &Entry, at: u64) -> Option<Box<dyn BlobWriter>> {
         let (writer, _) = entry.image().writer.take()?;
         if writer.position() == at {
             return Some(writer);
@@ -317,10 +316,10 @@ impl Inner {
 }
 
 /// The running append is visible to others for as long as this lives.
-struct Seen<'a>(&'a Entry);
+pub(super) struct Seen<'a>(&'a Entry);
 
 impl<'a> Seen<'a> {
-    fn show(entry: &'a Entry, live: &Arc<Live>) -> Self {
+    pub(super) fn show(entry: &'a Entry, live: &Arc<Live>) -> Self {
         entry.image().live = Some(live.clone());
         Self(entry)
     }

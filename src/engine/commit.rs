@@ -19,7 +19,7 @@ use crate::config::Durability;
 use crate::error::Reject;
 use crate::progress::What;
 use crate::protocol::HeaderError;
-use crate::protocol::checksum::{ChecksumError, Digest, UploadChecksum};
+use crate::protocol::checksum::{Algorithm, ChecksumError, Digest, UploadChecksum};
 use crate::state::{Mark, Promise};
 use crate::upload::{Failure, Record, Status};
 
@@ -113,7 +113,11 @@ impl Inner {
             // Its algorithm is known only now: the range is read back once, off the async workers.
             Some(checksum) => {
                 let sum = self
-                    .sum_of(ingest.entry, ingest.base..ingest.position(), &checksum)
+                    .sum_of(
+                        ingest.entry,
+                        ingest.base..ingest.position(),
+                        checksum.algorithm,
+                    )
                     .await?;
                 checksum
                     .matches(&sum)
@@ -131,9 +135,9 @@ impl Inner {
         &self,
         entry: &Entry,
         range: Range<u64>,
-        checksum: &UploadChecksum,
+        algorithm: Algorithm,
     ) -> Result<Vec<u8>, Reject> {
-        let mut digest = Digest::new(checksum.algorithm);
+        let mut digest = Digest::new(algorithm);
         if range.is_empty() {
             return Ok(digest.finish());
         }
@@ -225,7 +229,7 @@ impl Inner {
 
     /// A sync that failed because bytes are lost ends the upload: the next sync would call itself a success.
     pub(super) async fn or_lost(
-        &self,
+        self: &Arc<Self>,
         entry: &Entry,
         synced: Result<(), BlobError>,
     ) -> Result<(), Reject> {
@@ -257,15 +261,22 @@ impl Inner {
         mut next: Record,
     ) -> Result<(), Reject> {
         let process = self.options.durability == Durability::Process;
-        if !process {
+        // A chunk is no upload of its own: what is promised of complete ones is promised of its session.
+        let later = self.options.durability == Durability::Complete && entry.chunk().is_some();
+        if !process && !later {
             let synced = self.sync_whole(entry, next.offset).await;
             self.or_lost(entry, synced).await?;
             next.synced = next.offset;
         }
+        // Found while its chunks were written, or beside this.
+        if entry.session().is_some_and(|session| session.is_faulted()) {
+            return Err(Reject::BlobLost);
+        }
         next.unverified_from = None;
+        let details = self.hash_of_complete_chunk(entry, &next).await?;
         self.stamp(&mut next);
-        // Without a sync it stays open until it has one.
-        let late = next.is_unsynced();
+        // Without a sync it stays open until it has one; a chunk is synced with its session.
+        let late = next.is_unsynced() && entry.chunk().is_none();
         let marked = entry.image().marked_open;
         let marks = if marked == late {
             Vec::new()
@@ -275,21 +286,17 @@ impl Inner {
         let promise = match (process, entry.record()) {
             (false, _) => Promise::Synced,
             // The blob's length witnesses the offset, but not a declared length or a checksum's verdict.
-            (true, before) if before.unverified_from.is_some() || before.length != next.length => {
+            (true, before)
+                if before.unverified_from.is_some()
+                    || before.length != next.length
+                    || entry.session().is_some() =>
+            {
                 Promise::Flushed
             }
             (true, _) => Promise::Queued,
         };
-        self.change(
-            entry,
-            next,
-            promise,
-            More {
-                marks,
-                ..More::default()
-            },
-        )
-        .await?;
+        self.change(entry, next, promise, More { details, marks })
+            .await?;
         entry.image().marked_open = late;
         if late {
             self.late.push(&entry.id);

@@ -44,7 +44,8 @@ impl Inner {
         image.record.power_cuts = self.options.power_cuts;
         self.stamp(&mut image.record);
         let about = About::of(&id, &image);
-        let empty = image.record.is_complete() && image.record.length == Some(0);
+        let born = image.record.is_complete() || image.session.is_some();
+        let empty = born && image.record.length == Some(0);
         let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
         let promise = if whole || self.options.durability == Durability::Every {
             Promise::Synced
@@ -93,7 +94,7 @@ impl Inner {
         if entry.record().is_unsynced() {
             self.late.push(&entry.id);
         }
-        if empty {
+        if empty && entry.record().is_complete() {
             self.tell_complete(&entry);
         }
         self.tell_new(&entry);
@@ -125,6 +126,9 @@ pub(super) fn details(entry: &Entry) -> Vec<(Detail, Option<Vec<u8>>)> {
     }
     if !image.parts.is_empty() {
         details.push((Detail::Parts, Some(load::encode(&image.parts[..]))));
+    }
+    if let Some(session) = &image.session {
+        details.push((Detail::Session, Some(load::encode(&session.facts))));
     }
     if let Blob::Segments(segments) = &*image.blob {
         details.push((Detail::Segments, Some(load::encode(segments))));

@@ -33,12 +33,20 @@ impl Inner {
         };
         self.change(entry, record.entombed(status, now()), self.firmly(), more)
             .await?;
+        let session = entry.session();
+        if let Some(session) = &session {
+            self.quiet_chunks(session).await;
+        }
         // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
         let files = all_files(&entry.id, &entry.blob());
         if let Err(error) = self.blobs.remove(&files).await {
             warn!(id = %entry.id, %error, "files of an ended upload are removed later");
         } else if self.short_of_space.load(Ordering::Relaxed) {
             self.assemble.notify_one();
+        }
+        if session.is_some() {
+            self.forget_chunks(&entry.id).await;
+            self.remove_notes(entry).await;
         }
         match record.kind {
             Kind::Partial => self.part_gone(&entry.id).await,
@@ -50,7 +58,7 @@ impl Inner {
     }
 
     /// Closes the file of an upload whose bytes are to go: a close that fails is no reason to keep them.
-    async fn let_go(&self, entry: &Entry) {
+    pub(super) async fn let_go(&self, entry: &Entry) {
         let writer = entry.image().writer.take();
         if let Some((writer, _)) = writer
             && let Err(error) = writer.close().await
@@ -79,8 +87,11 @@ impl Inner {
     }
 
     /// A write or sync failed in a way that means lost bytes; those that the disk took and lost do not come back.
-    pub(super) async fn faulted(&self, entry: &Entry, error: &BlobError) {
+    pub(super) async fn faulted(self: &Arc<Self>, entry: &Entry, error: &BlobError) {
         error!(id = %entry.id, %error, "the disk lost bytes of this upload");
+        if let Some(of) = entry.chunk() {
+            self.fault_session(&of).await;
+        }
         match error {
             BlobError::Lost => self.lost(entry).await,
             _ => self.fail(entry, Failure::DiskFault, Vec::new()).await,

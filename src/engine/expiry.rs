@@ -107,6 +107,8 @@ impl Inner {
             }
         } else if due(record, now) && !self.waiting.needs(id) {
             self.expire(id).await;
+        } else if mend && self.is_left_chunk(id, record).await {
+            self.forget_chunk_record(id, record).await;
         } else if mend && record.status == Status::Active && record.kind != Kind::Final {
             self.entry_logged(id).await;
         } else if mend && record.is_unsynced() && !self.stop.is_cancelled() {
@@ -128,6 +130,9 @@ impl Inner {
         };
         let record = entry.record();
         if record.is_tombstone() || !due(&record, now()) {
+            return;
+        }
+        if entry.session().is_some_and(|session| session.is_busy()) {
             return;
         }
         if record.kind == Kind::Final && record.status == Status::Active {
@@ -177,6 +182,7 @@ impl Inner {
         if removed > 0 {
             info!(removed, "files of no upload removed");
         }
+        self.sweep_notes().await;
     }
 
     /// Looked at and removed under its upload's lock, which a creation and a join hold until there is a record.
@@ -231,7 +237,7 @@ impl Inner {
     }
 
     /// Closes the files of uploads that have rested for `least`: gives back what was reserved ahead for them.
-    pub(super) async fn rest(&self, least: Duration) {
+    pub(super) async fn rest(self: &Arc<Self>, least: Duration) {
         for entry in self.table.resting(least) {
             let Some(_guard) = self.locks.try_lock(&entry.id) else {
                 continue;
@@ -247,7 +253,7 @@ impl Inner {
     /// The file of a resting upload is closed, and what is in it is synced first, whatever the mode: an unfinished upload
     /// that nobody touches is not sent back to its start by the loss of power that may come hours later.
     pub(super) async fn lay_down(
-        &self,
+        self: &Arc<Self>,
         entry: &Entry,
         mut writer: Box<dyn BlobWriter>,
     ) -> Result<(), Reject> {

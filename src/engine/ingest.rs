@@ -14,15 +14,16 @@ use tracing::warn;
 use super::append::open_mark;
 use super::end::is_loss;
 use super::table::{Entry, Live};
-use super::{Inner, now};
+use super::{Inner, now, retry};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::lock::Guard;
 use crate::protocol::checksum::Digest;
+use crate::protocol::sha256::Hasher;
 use crate::state::Promise;
 
 /// No timeout, for a timer that wants one.
-const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+pub(super) const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// How a body ended.
 pub(super) enum Ended {
@@ -60,6 +61,44 @@ pub(super) struct Ingest<'a> {
     pub(super) recorded: Instant,
     /// Up to where the disk was last asked to have the bytes.
     pub(super) sync_asked: u64,
+    /// Whether the file's own length witnesses its bytes. A range of a larger file does not: what is told of it is in the
+    /// state store before.
+    witnessed: bool,
+    /// Bytes at the body's beginning that are stored already: they are hashed and not written.
+    pub(super) known: u64,
+    /// The sum of those, once all of them came.
+    pub(super) known_sum: Option<Vec<u8>>,
+    /// The hash of a session's whole file, where this body goes on with it.
+    pub(super) front: Option<(u64, Hasher)>,
+}
+
+impl<'a> Ingest<'a> {
+    /// A body that begins where `live` stands, with room for so many bytes; nothing of it counts before its end.
+    pub(super) fn new(
+        engine: &'a Arc<Inner>,
+        entry: &'a Arc<Entry>,
+        live: &'a Arc<Live>,
+        room: u64,
+        writer: Option<Box<dyn BlobWriter>>,
+    ) -> Self {
+        let base = live.offset.load(Ordering::Acquire);
+        Self {
+            engine,
+            entry,
+            live,
+            base,
+            room,
+            digest: None,
+            countable: false,
+            writer,
+            recorded: Instant::now(),
+            sync_asked: base,
+            witnessed: entry.chunk().is_none(),
+            known: 0,
+            known_sum: None,
+            front: None,
+        }
+    }
 }
 
 impl Ingest<'_> {
@@ -109,8 +148,9 @@ impl Ingest<'_> {
                 Some(left) => self.room = left,
                 None => return Ended::Overflow,
             }
-            if let Some(digest) = &mut self.digest {
-                digest.update(&chunk);
+            let chunk = self.hash(chunk);
+            if chunk.is_empty() {
+                continue;
             }
             if let Err(error) = self.write(chunk).await {
                 return Ended::Failed(error);
@@ -118,7 +158,60 @@ impl Ingest<'_> {
         }
     }
 
+    /// Takes bytes into the hashes; returns those that are to be written.
+    fn hash(&mut self, mut chunk: Bytes) -> Bytes {
+        if let Some((_, front)) = &mut self.front {
+            front.update(&chunk);
+        }
+        let Some(digest) = &mut self.digest else {
+            return chunk;
+        };
+        if self.known > 0 {
+            let known = usize::try_from(self.known).unwrap_or(usize::MAX);
+            let head = chunk.split_to(known.min(chunk.len()));
+            digest.update(&head);
+            self.known -= head.len() as u64;
+            if self.known == 0 {
+                self.known_sum = Some(digest.clone().finish());
+            }
+        }
+        digest.update(&chunk);
+        chunk
+    }
+
     async fn write(&mut self, chunk: Bytes) -> Result<(), BlobError> {
+        if self.witnessed {
+            self.write_once(chunk).await?;
+        } else {
+            self.write_patiently(chunk).await?;
+        }
+        if self.countable {
+            self.tell();
+            if self.recorded.elapsed() >= Self::RECORD_EVERY {
+                self.record().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a session's chunk: an error that may pass is met with patience.
+    async fn write_patiently(&mut self, mut rest: Bytes) -> Result<(), BlobError> {
+        let mut pauses = retry::pauses();
+        loop {
+            let before = self.position();
+            let written = self.write_once(rest.clone()).await;
+            let Err(error) = written else { return Ok(()) };
+            let Some(pause) = pauses.next().filter(|_| retry::may_pass(&error)) else {
+                return Err(error);
+            };
+            warn!(id = %self.entry.id, %error, ?pause, "a write is tried again");
+            let done = usize::try_from(self.position() - before).unwrap_or(usize::MAX);
+            drop(rest.split_to(done.min(rest.len())));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn write_once(&mut self, chunk: Bytes) -> Result<(), BlobError> {
         let writer = if let Some(writer) = &mut self.writer {
             writer
         } else {
@@ -132,20 +225,14 @@ impl Ingest<'_> {
         };
         let written = writer.write(chunk).await;
         self.live.offset.store(writer.position(), Ordering::Release);
-        written?;
-        if self.countable {
-            self.tell();
-            if self.recorded.elapsed() >= Self::RECORD_EVERY {
-                self.record().await?;
-            }
-        }
-        Ok(())
+        written
     }
 
     /// Lets HEAD tell what has been written, as far as the mode calls that safe. The last byte of an upload is told by the
     /// commit: it makes the upload complete, and that promises more.
     fn tell(&self) {
         let safe = match self.engine.options.durability {
+            _ if !self.witnessed => false,
             Durability::Process => true,
             Durability::Complete => self.room > 0,
             Durability::Every => false,
@@ -206,7 +293,13 @@ impl Ingest<'_> {
                 Ok(()) => {
                     live.synced.fetch_max(end, Ordering::AcqRel);
                 }
-                Err(error) if is_loss(&error) => live.lost.store(true, Ordering::Release),
+                Err(error) if is_loss(&error) => {
+                    live.lost.store(true, Ordering::Release);
+                    if let Some(of) = entry.chunk() {
+                        // Its writer may have ended by now; the file is its session's.
+                        engine.fault_session(&of).await;
+                    }
+                }
                 Err(error) => warn!(id = %entry.id, %error, "not synced"),
             }
         });

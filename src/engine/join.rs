@@ -195,17 +195,17 @@ impl Inner {
             let (complete, length) = match seen.entry(part) {
                 Place::Occupied(place) => *place.get(),
                 Place::Vacant(place) => {
-                    let entry =
-                        self.usable(part)
-                            .await
-                            .map_err(|reject| match reject.wire().0 {
-                                404 | 410 => Reject::BadPart(named.clone()),
-                                _ => reject,
-                            })?;
+                    let bad = |reject: Reject| match reject.wire().0 {
+                        404 | 410 => Reject::BadPart(named.clone()),
+                        _ => reject,
+                    };
+                    let entry = self.entry(part).await.map_err(bad)?;
                     let record = entry.record();
-                    if record.kind != Kind::Partial {
+                    // A session's chunks are its own; before how it stands, which is told to its owner alone.
+                    if record.kind != Kind::Partial || entry.chunk().is_some() {
                         return Err(Reject::BadPart(named.clone()));
                     }
+                    self.standing(&entry).map_err(bad)?;
                     *place.insert((record.is_complete(), record.length.unwrap_or(record.offset)))
                 }
             };

@@ -13,7 +13,7 @@ use super::end::is_loss;
 use super::{Inner, More};
 use crate::error::Reject;
 use crate::state::{Mark, Promise, StateError};
-use crate::upload::UploadId;
+use crate::upload::{Record, UploadId};
 
 /// A complete upload rests this long before it is synced.
 const REST: Duration = Duration::from_secs(10);
@@ -113,9 +113,11 @@ impl Inner {
             Err(reject) => return Err(reject),
         };
         let blob = entry.blob();
+        // A chunk is held against its hash after a power cut, synced or not.
+        let doubtful = |record: &Record| record.is_unsynced() && entry.chunk().is_none();
         // Not under the lock: it may take long, and a deletion need not wait for it.
         let before = entry.record();
-        let synced = if before.is_unsynced() {
+        let synced = if doubtful(&before) {
             self.sync_whole(&entry, before.offset).await
         } else {
             Ok(())
@@ -125,7 +127,7 @@ impl Inner {
         if !record.is_complete() {
             return Ok(());
         }
-        if record.is_unsynced() && entry.blob() == blob {
+        if doubtful(&record) && entry.blob() == blob {
             match synced {
                 Err(error) if is_loss(&error) => {
                     self.faulted(&entry, &error).await;
@@ -135,7 +137,7 @@ impl Inner {
             }
             record.synced = record.offset;
         }
-        if record.is_unsynced() {
+        if doubtful(&record) {
             // Its bytes have moved meanwhile, as if somebody held it.
             return Err(Reject::Locked);
         }

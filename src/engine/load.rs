@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{Instrument, error, info, warn};
 
+use super::session::{ChunkOf, Session};
 use super::table::{Entry, Image};
 use super::{Inner, More, now};
 use crate::blob::Blob;
@@ -64,12 +65,31 @@ impl Inner {
     /// The upload, if it can still be used.
     pub(super) async fn usable(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
         let entry = self.entry(id).await?;
+        if let Some(chunk) = entry.chunk() {
+            self.chunk_lives(&chunk).await?;
+        }
+        self.standing(&entry)?;
+        Ok(entry)
+    }
+
+    /// Whether an upload can still be used.
+    pub(super) fn standing(&self, entry: &Entry) -> Result<(), Reject> {
         let (status, expires) = {
             let image = entry.image();
+            let faulted = |session: &Arc<Session>| session.is_faulted();
+            if image.session.as_ref().is_some_and(faulted) && !image.record.is_tombstone() {
+                return Err(Reject::BlobLost);
+            }
             // While bytes come it lives, whatever the record of before them says; and a final that waits, as long as
             // its parts: the sweeper looks at them.
-            let lives = image.live.is_some()
-                || (image.record.kind == Kind::Final && image.record.status == Status::Active);
+            let lives = match &image.session {
+                Some(session) => session.is_busy(),
+                None => {
+                    image.live.is_some()
+                        || (image.record.kind == Kind::Final
+                            && image.record.status == Status::Active)
+                }
+            };
             (image.record.status, image.record.expires.filter(|_| !lives))
         };
         match status {
@@ -78,19 +98,23 @@ impl Inner {
             Status::Failed(Failure::BlobLost | Failure::DiskFault) => Err(Reject::BlobLost),
             Status::Failed(Failure::PartGone) => Err(Reject::PartGone),
             Status::Failed(Failure::TooLarge) => Err(Reject::PartsTooLarge),
+            Status::Failed(Failure::FileHash) => Err(Reject::FileHashMismatch),
             Status::Active | Status::Assembling | Status::Completed
-                if expires.is_some_and(|at| at <= now()) && !self.waiting.needs(id) =>
+                if expires.is_some_and(|at| at <= now()) && !self.waiting.needs(&entry.id) =>
             {
                 Err(Reject::Expired)
             }
-            Status::Active | Status::Assembling | Status::Completed => Ok(entry),
+            Status::Active | Status::Assembling | Status::Completed => Ok(()),
         }
     }
 
     async fn load(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
         let record = match self.state.get(id).await? {
             Some(record) => record,
-            None => self.revive(id).await?.ok_or(Reject::NotFound)?,
+            None => match self.revive(id).await? {
+                Some(record) => record,
+                None => return self.missing_chunk(id).await,
+            },
         };
         let mut image = Image::new(id, record);
         image.metadata = self
@@ -106,6 +130,7 @@ impl Inner {
                 .map(Bytes::from);
             if let Some(segments) = self.state.detail(id, Detail::Segments).await? {
                 image.blob = Arc::new(Blob::Segments(decode(id, &segments)?));
+                image.chunk = ChunkOf::found(id, &image.blob);
             }
         }
         if image.record.kind == Kind::Final
@@ -113,7 +138,14 @@ impl Inner {
         {
             image.parts = decode::<Vec<UploadId>>(id, &parts)?.into();
         }
+        if image.record.kind == Kind::Final {
+            image.session = self.load_session(id, &image.record).await?;
+        }
         let entry = Entry::new(id.clone(), image);
+        if entry.chunk().is_some() {
+            self.reconcile_chunk(&entry).await?;
+            return Ok(Arc::new(entry));
+        }
         let completed = self.reconcile(&entry).await?;
         let entry = Arc::new(entry);
         if completed && entry.is_complete_partial() {

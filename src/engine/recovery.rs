@@ -111,7 +111,7 @@ impl Inner {
             }
             found.open += 1;
             if let Some(entry) = self.entry_logged(id).await {
-                if entry.record().is_unsynced() {
+                if entry.record().is_unsynced() && entry.chunk().is_none() {
                     // What completed it has seen to that.
                     continue;
                 }
@@ -206,7 +206,17 @@ impl Inner {
         record.power_cuts = self.options.power_cuts;
         record.touched = super::now();
         let mut change = Change::record(id, None, None);
-        if about.kind == Kind::Final {
+        if let Some(facts) = &about.session {
+            // Its file's length tells nothing: what its chunks' own records do not say is missing.
+            change
+                .details
+                .push((Detail::Session, Some(load::encode(facts))));
+            if about.whole && Some(stored) == about.length {
+                record.offset = stored;
+                record.synced = stored;
+                record.status = Status::Completed;
+            }
+        } else if about.kind == Kind::Final {
             self.rebuild_final(&mut record, &mut change, stored, list);
         } else if let Some(list) = list.filter(|_| stored == 0) {
             // A part that was complete, and lies in its final's file since.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::session::{ChunkOf, Session};
 use crate::blob::{Blob, BlobWriter};
 use crate::upload::{Kind, Record, UploadId};
 
@@ -37,6 +38,12 @@ pub(crate) struct Image {
     pub(crate) broken_off: bool,
     /// Of a final that waits: the length it will have, once that was worked out.
     pub(crate) expected: Option<u64>,
+    /// Of a session: what makes it one.
+    pub(crate) session: Option<Arc<Session>>,
+    /// Of a session's chunk: which one.
+    pub(crate) chunk: Option<ChunkOf>,
+    /// A chunk that no byte came of yet: the state store knows nothing of it.
+    pub(crate) unstored: bool,
 }
 
 /// The running append, as others see it.
@@ -109,6 +116,14 @@ impl Entry {
         self.image().record.clone()
     }
 
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.image().session.clone()
+    }
+
+    pub(crate) fn chunk(&self) -> Option<ChunkOf> {
+        self.image().chunk.clone()
+    }
+
     pub(crate) fn blob(&self) -> Arc<Blob> {
         self.image().blob.clone()
     }
@@ -137,6 +152,9 @@ impl Image {
             writer: None,
             marked_open: false,
             expected: None,
+            session: None,
+            chunk: None,
+            unstored: false,
         }
     }
 

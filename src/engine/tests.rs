@@ -1,7 +1,7 @@
 //! Starts of the engine over what earlier ones left: whose bytes are believed, and that doubt does not last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,25 +18,30 @@ use crate::upload::Failure;
 
 /// State in memory that counts commits which must survive a power cut.
 #[derive(Default)]
-struct State {
-    state: MemoryState,
+pub(super) struct State {
+    memory: MemoryState,
     synced: AtomicUsize,
+    /// Nothing can be read of it.
+    pub(super) unreadable: AtomicBool,
 }
 
 #[async_trait]
 impl StateStore for State {
     async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
-        self.state.get(id).await
+        if self.unreadable.load(Ordering::SeqCst) {
+            return Err(StateError::Conflict);
+        }
+        self.memory.get(id).await
     }
 
     async fn detail(&self, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
-        self.state.detail(id, detail).await
+        self.memory.detail(id, detail).await
     }
 
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
         let synced = usize::from(promise == Promise::Synced);
         self.synced.fetch_add(synced, Ordering::SeqCst);
-        self.state.commit(changes, promise).await
+        self.memory.commit(changes, promise).await
     }
 
     async fn scan(
@@ -44,28 +49,28 @@ impl StateStore for State {
         after: Option<&UploadId>,
         limit: usize,
     ) -> Result<Vec<(UploadId, Record)>, StateError> {
-        self.state.scan(after, limit).await
+        self.memory.scan(after, limit).await
     }
 
     async fn marked(&self, mark: Mark) -> Result<Vec<UploadId>, StateError> {
-        self.state.marked(mark).await
+        self.memory.marked(mark).await
     }
 
     async fn close(&self) -> Result<(), StateError> {
-        self.state.close().await
+        self.memory.close().await
     }
 }
 
 /// What outlives the engine, in `process` mode.
 #[derive(Default)]
-struct Machine {
+pub(super) struct Machine {
     blobs: MemoryBlobs,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
 }
 
 impl Machine {
     /// A start after `power_cuts` losses of power, the last of them just now if `lost`.
-    async fn start(&self, power_cuts: u32, lost: bool) -> (Engine, Recovered) {
+    pub(super) async fn start(&self, power_cuts: u32, lost: bool) -> (Engine, Recovered) {
         let options = Options {
             durability: Durability::Process,
             max_size: NO_LIMIT,
@@ -75,6 +80,7 @@ impl Machine {
             keep_partials: true,
             network_timeout: None,
             pause_after: Duration::from_secs(5),
+            sessions: SessionOptions::default(),
             power_cuts,
             disk_warn: Share::Bytes(0),
             disk_stop: Share::Bytes(0),
@@ -119,12 +125,16 @@ impl Machine {
             marks: marks.to_vec(),
             ..Change::record(&id, None, Some(record.clone()))
         };
-        let stored = self.state.state.commit(vec![change], Promise::Queued).await;
+        let stored = self
+            .state
+            .memory
+            .commit(vec![change], Promise::Queued)
+            .await;
         stored.expect("stored");
         id
     }
 
-    async fn record(&self, id: &UploadId) -> Record {
+    pub(super) async fn record(&self, id: &UploadId) -> Record {
         let record = self.state.get(id).await.expect("the state store");
         record.expect("a record")
     }
@@ -152,7 +162,7 @@ fn unsynced(kind: Kind) -> Record {
     }
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_secs(5);
     while !holds().await {
         assert!(Instant::now() < end, "not until now: {what}");
@@ -160,7 +170,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-async fn stop(engine: Engine) {
+pub(super) async fn stop(engine: Engine) {
     engine.stop();
     engine.stopped().await;
 }

@@ -79,6 +79,13 @@ impl Origin {
         }
     }
 
+    /// The path of upload `id`, as this client must see it.
+    #[must_use]
+    pub fn path(&self, base_path: &str, id: &UploadId) -> String {
+        let prefix = self.public.as_ref().map_or(&*self.prefix, PublicUrl::path);
+        format!("{prefix}{base_path}{id}")
+    }
+
     /// Whether `origin`, a browser's `Origin`, is this server's own. Its scheme is not held against ours: whether a proxy in
     /// front encrypts is often not known here.
     #[must_use]

@@ -51,6 +51,26 @@ impl UploadMetadata {
         })
     }
 
+    /// Metadata of these pairs.
+    ///
+    /// # Errors
+    /// `Malformed` for a key that is not visible ASCII, has a comma, or stands twice.
+    pub fn of<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, HeaderError> {
+        let mut raw = Vec::new();
+        for (key, value) in pairs {
+            if key.is_empty() || key.contains([',', ' ']) {
+                return Err(HeaderError::Malformed(NAME));
+            }
+            if !raw.is_empty() {
+                raw.push(b',');
+            }
+            raw.extend_from_slice(format!("{key} {}", STANDARD.encode(value)).as_bytes());
+        }
+        Self::parse(&raw)
+    }
+
     /// The header's value byte for byte as received.
     #[must_use]
     pub fn raw(&self) -> &[u8] {
@@ -104,6 +124,18 @@ mod tests {
             .pairs()
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
+    }
+
+    #[test]
+    fn metadata_is_made_of_pairs() {
+        let pairs: Pairs = &[("filename", b"t"), ("a.b", b"")];
+        let made = UploadMetadata::of(pairs.iter().copied()).unwrap();
+        assert_eq!(made.raw(), b"filename dA==,a.b ");
+        assert_eq!(read(made.raw()).len(), 2);
+        for bad in ["", "a b", "a,b", "\u{e9}", "a\n"] {
+            assert!(UploadMetadata::of([(bad, &b"x"[..])]).is_err(), "{bad:?}");
+        }
+        assert!(UploadMetadata::of([("a", &b"x"[..]), ("a", b"y")]).is_err());
     }
 
     #[test]

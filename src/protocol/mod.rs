@@ -1,10 +1,11 @@
 //! The wire, typed: one header a file, parsed once and strictly. Pure, no I/O.
 //!
 //! Headers of tus 1.0: [`offset`], [`length`], [`metadata`], [`concat`](mod@concat), [`checksum`], [`expires`], [`version`],
-//! [`method`], [`media`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
+//! [`method`], [`media`]. Sessions: [`bearer`], [`sha256`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
 
 pub(crate) mod authority;
 pub mod base_path;
+pub mod bearer;
 pub mod checksum;
 pub mod concat;
 pub mod conditional;
@@ -21,6 +22,7 @@ pub mod offset;
 mod properties;
 mod public_url;
 pub mod range;
+pub mod sha256;
 pub mod version;
 
 use http::{HeaderMap, HeaderValue};

@@ -9,12 +9,12 @@ use regex::Regex;
 
 /// What a client may read. The `Tus-*` ones are for the feature detection of clients in browsers.
 const EXPOSED: &str = "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
-    Upload-Expires, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm";
+    Upload-Expires, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Retry-After";
 
 /// What a client may send: tus, what clients add to it, and the drafts that follow tus.
 const ALLOWED: &str = "Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
     Upload-Checksum, Content-Type, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Authorization, \
-    Upload-Complete, Upload-Draft-Interop-Version";
+    Upload-Complete, Upload-Draft-Interop-Version, X-Chunk-SHA256";
 
 /// How a client may send.
 const METHODS: &str = "POST, HEAD, PATCH, DELETE, OPTIONS, GET";

@@ -1,24 +1,33 @@
-//! Which door a request goes to: the server's own paths first, then those under the base path.
+//! Whose a request is: each door has its paths.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use tower::Service;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::ResponseBody;
 use crate::admin::Admin;
-use crate::tus;
+use crate::{session, tus};
 
-/// Every door of the server.
+/// Every door that is open.
 #[derive(Clone)]
 pub(super) struct Doors {
-    pub(super) tus: tus::App,
     pub(super) admin: Admin,
+    /// `None`: switched off.
+    pub(super) sessions: Option<session::App>,
+    /// Whatever is no other's.
+    pub(super) tus: tus::App,
 }
 
-impl Service<Request<RequestBody>> for Doors {
+impl<B> Service<Request<B>> for Doors
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
     type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -27,11 +36,13 @@ impl Service<Request<RequestBody>> for Doors {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         if Admin::has(request.uri().path()) {
-            self.admin.call(request)
-        } else {
-            self.tus.call(request)
+            return self.admin.call(request);
+        }
+        match &mut self.sessions {
+            Some(sessions) if sessions.takes(request.uri().path()) => sessions.call(request),
+            _ => self.tus.call(request),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept` and `side` (who
 //! accepts), `first` and `conn` (what a connection
-//! speaks), `stack` (what is around a request), `shutdown` (the order of the end).
+//! speaks), `stack` (what is around a request), `doors` (whose a request is), `shutdown` (the order of the end).
 
 mod accept;
 mod body;

@@ -13,13 +13,12 @@ use super::process::raise_file_limit;
 use crate::admin::Admin;
 use crate::blob::disk::{DiskBlobs, DiskOptions};
 use crate::config::Config;
-use crate::engine::{DataDir, Engine, NO_LIMIT, Options};
+use crate::engine::{DataDir, Engine, NO_LIMIT, Options, SessionOptions};
 use crate::lock::memory::MemoryLocker;
 use crate::security::admin::AdminDoor;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
-use crate::tus::{App, Settings};
-use crate::watch;
+use crate::{session, tus, watch};
 
 /// An engine, the directory it works in, and the doors to it.
 pub(super) struct Open {
@@ -30,6 +29,8 @@ pub(super) struct Open {
 
 /// The data directory's state store.
 const STATE: &str = "state";
+/// What people see of sessions.
+const SESSIONS: &str = "sessions";
 
 /// Opens everything below `--upload-dir`, and mends what a crash left.
 pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Open, StartError> {
@@ -77,8 +78,17 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
     };
+    let sessions = session::Settings {
+        base_path: settings.base_path.clone(),
+        public_url: settings.public_url.clone(),
+        behind_proxy: settings.behind_proxy,
+        tls: settings.tls,
+        cors: settings.cors.clone(),
+        patience: some(config.network_timeout),
+    };
     let app = Doors {
-        tus: App::new(engine.clone(), settings),
+        sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
+        tus: tus::App::new(engine.clone(), settings),
         admin: Admin::new(engine.clone(), guard),
     };
     let app = watch::App::new(engine.clone(), watch, app);
@@ -119,8 +129,12 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
     })
 }
 
+/// 0 is for none.
+fn some(duration: Duration) -> Option<Duration> {
+    Some(duration).filter(|duration| !duration.is_zero())
+}
+
 fn options(config: &Config, dir: &DataDir) -> Options {
-    let some = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
     Options {
         durability: config.durability,
         max_size: if config.max_size == 0 {
@@ -136,18 +150,25 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         pause_after: config.pause_after,
         disk_warn: config.disk_warn,
         disk_stop: config.disk_stop,
+        sessions: SessionOptions {
+            chunk_size: config.session_chunk_size,
+            chunk_min: config.session_chunk_min,
+            chunk_max: config.session_chunk_max,
+            parallel: config.session_parallel_chunks,
+            notes: Some(config.upload_dir.join(SESSIONS)),
+        },
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),
     }
 }
 
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn settings(config: &Config) -> Result<tus::Settings, StartError> {
     let cors = if config.disable_cors {
         None
     } else {
         Some(Cors::new(&config.cors()).map_err(|error| StartError::Storage(error.to_string()))?)
     };
-    Ok(Settings {
+    Ok(tus::Settings {
         base_path: config.base_path.clone(),
         public_url: config.public_url.clone(),
         behind_proxy: config.behind_proxy,

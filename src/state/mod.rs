@@ -21,6 +21,12 @@ pub enum Detail {
     Parts,
     /// The segments of a blob that is not one file of its own.
     Segments,
+    /// What makes a final a session.
+    Session,
+    /// The SHA-256 of a session's complete chunk, 32 bytes.
+    Sha256,
+    /// How far a session's file is hashed, and the hash's state.
+    Front,
 }
 
 /// A short list of uploads that have work left, found again after a crash without a look at every record.

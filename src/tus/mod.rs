@@ -25,6 +25,7 @@ pub use self::respond::{BoxError, ResponseBody};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::base_path::{BasePath, Target};
+use crate::protocol::bearer;
 use crate::protocol::location::{Origin, PublicUrl, Via};
 use crate::protocol::method::{self, TusMethod};
 use crate::protocol::version;
@@ -150,6 +151,12 @@ impl Door {
         );
         if changes || method == TusMethod::Head {
             version::check(&head.headers, changes).map_err(|_| Reject::UnsupportedVersion)?;
+        }
+        if let Target::Upload(id) = &target
+            && method != TusMethod::Options
+        {
+            let token = bearer::token(&head.headers);
+            self.engine.permit(id, token).await?;
         }
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),

@@ -11,6 +11,7 @@ pub mod http2;
 pub mod power;
 pub mod process;
 pub mod rounds;
+pub mod session;
 pub mod slow;
 pub mod tus;
 
@@ -27,6 +28,7 @@ use highwater::server::{self, Running};
 pub use client::{Conn, Reply};
 pub use process::Process;
 pub use rounds::{Dice, figure, percentile, rounds, seed};
+pub use session::Session;
 pub use tus::Client;
 
 /// A server in this process.
@@ -99,7 +101,7 @@ impl Deref for Server {
 /// Every file below a data directory but the state store's, as paths relative to it.
 pub fn stored_files(data: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for tree in ["files", "info", "segments"] {
+    for tree in ["files", "info", "segments", "sessions"] {
         walk(&data.join(tree), &mut |path| {
             let below = path.strip_prefix(data).expect("below");
             found.push(below.display().to_string());

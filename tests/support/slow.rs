@@ -10,7 +10,7 @@ use bytes::Bytes;
 use highwater::blob::memory::MemoryBlobs;
 use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Segment};
 use highwater::config::{Durability, Share};
-use highwater::engine::{Engine, NO_LIMIT, Options};
+use highwater::engine::{Engine, NO_LIMIT, Options, SessionOptions};
 use highwater::lock::memory::MemoryLocker;
 use highwater::lock::{Guard, Locker};
 use highwater::state::memory::MemoryState;
@@ -78,6 +78,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         keep_partials: true,
         network_timeout: None,
         pause_after: Duration::from_secs(5),
+        sessions: SessionOptions::default(),
         power_cuts: 0,
         disk_warn: Share::Bytes(0),
         disk_stop: Share::Bytes(0),
@@ -129,6 +130,10 @@ impl BlobWriter for SlowWriter {
 impl BlobStore for Slow {
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
         self.blobs.create(id, about, empty).await
+    }
+
+    async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        self.blobs.amend(id, about).await
     }
 
     async fn append(

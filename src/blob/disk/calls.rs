@@ -61,6 +61,23 @@ impl Shared {
         }
     }
 
+    pub(super) fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        let path = self.paths.of(&File::About(id.clone()));
+        let draft = draft_of(&path);
+        let mut options = self.names.options();
+        options.write(true).create(true).truncate(true);
+        let open = || self.names.in_shard(&path, || options.open(&draft));
+        let mut file = self.open.open(open).map_err(|e| fault(&draft, e))?;
+        let made = file.write_all(about).map_err(|e| fault(&draft, e));
+        // A name that is on the disk before its content would stand for an empty file.
+        let made = made.and_then(|()| file.sync_all().map_err(|e| fault(&draft, e)));
+        let made = made.and_then(|()| fs::rename(&draft, &path).map_err(|e| fault(&path, e)));
+        if made.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        made
+    }
+
     pub(super) fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
         let len_of = |file: &File| {
             let path = self.paths.of(file);
@@ -149,6 +166,9 @@ impl Shared {
         for file in files {
             let path = self.paths.of(&file);
             remove_if_there(&path)?;
+            if matches!(file, File::About(_)) {
+                remove_if_there(&draft_of(&path))?;
+            }
             if matches!(file, File::Upload(_)) {
                 // What is written now would go with the file.
                 self.open.expel(&file);
@@ -156,6 +176,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What is to take a sidecar's place. No file of the store ends so: what a crash leaves of it is written over by the next, and
+/// goes with the sidecar.
+fn draft_of(about: &Path) -> PathBuf {
+    let mut draft = about.as_os_str().to_owned();
+    draft.push("~");
+    PathBuf::from(draft)
 }
 
 /// Removes a file, if it is there.

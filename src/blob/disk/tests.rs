@@ -354,3 +354,16 @@ async fn a_full_disk_keeps_what_fitted_and_takes_reserved_space_back_first() {
     busy.close().await.unwrap();
     drop(idle);
 }
+
+#[tokio::test]
+async fn what_a_crash_left_of_an_amendment_goes_with_the_sidecar() {
+    let (store, _dir) = default();
+    store.create(&id("x"), b"{}", false).await.unwrap();
+    store.amend(&id("x"), b"{1}").await.unwrap();
+    let about = store.path_of(&File::About(id("x")));
+    assert_eq!(fs::read(&about).unwrap(), b"{1}");
+    let shard = about.parent().unwrap();
+    fs::write(shard.join("x.json~"), b"{").unwrap();
+    store.remove(&[File::About(id("x"))]).await.unwrap();
+    assert_eq!(fs::read_dir(shard).unwrap().count(), 0);
+}

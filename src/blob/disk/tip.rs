@@ -99,7 +99,12 @@ impl Tip {
     /// speed, so a failure just ends it: the write will tell if the disk is full.
     fn reserve(&mut self, file: &File, more: u64) {
         let next = self.at.saturating_add(more);
-        let goal = next.saturating_add(window(next - self.start));
+        let goal = if self.own {
+            next.saturating_add(window(next - self.start))
+        } else {
+            // A range of a larger file is no longer than it is: one call for all of it.
+            self.bound
+        };
         let goal = goal.min(self.bound);
         if next <= self.reserved || goal <= next {
             return;

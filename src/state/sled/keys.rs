@@ -56,6 +56,9 @@ pub(super) fn detail(id: &UploadId, detail: Detail) -> Vec<u8> {
         Detail::Concat => 2,
         Detail::Parts => 3,
         Detail::Segments => 4,
+        Detail::Session => 5,
+        Detail::Sha256 => 6,
+        Detail::Front => 7,
     };
     key(b"d\0", id, &[0, byte])
 }

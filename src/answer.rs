@@ -1,0 +1,132 @@
+//! Answers, whatever the door: headers, JSON, and failures as `application/problem+json` (RFC 9457).
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use serde_json::{Value, json};
+use tracing::{debug, error, warn};
+
+use crate::error::{Code, Reject};
+use crate::protocol::{checksum, offset, version};
+
+/// Any error of a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of every answer.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// tusgo panics on a failure whose body has 1 to 255 bytes; JSON takes blanks at its end.
+const PROBLEM_LEAST: usize = 256;
+
+fn named(name: &'static str) -> HeaderName {
+    // Header names in this crate are constants; their only difference to the wire is their case.
+    HeaderName::from_bytes(name.as_bytes()).unwrap_or(header::WARNING)
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
+    with_body(
+        status,
+        Empty::new().map_err(|never| match never {}).boxed_unsync(),
+    )
+}
+
+/// An answer with a body.
+pub(crate) fn with_body(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer that no cache keeps.
+pub(crate) fn json(status: StatusCode, value: &Value) -> Response<ResponseBody> {
+    let mut response = text(status, value.to_string() + "\n");
+    set_text(&mut response, "Content-Type", "application/json");
+    set_text(&mut response, "Cache-Control", "no-store");
+    response
+}
+
+fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
+    let body = Full::from(text).map_err(|never| match never {});
+    with_body(status, body.boxed_unsync())
+}
+
+/// Sets a header.
+pub(crate) fn set(response: &mut Response<ResponseBody>, name: &'static str, value: HeaderValue) {
+    response.headers_mut().insert(named(name), value);
+}
+
+/// Sets a header to text that was made here; text that cannot stand in a header is left out.
+pub(crate) fn set_text(response: &mut Response<ResponseBody>, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        set(response, name, value);
+    }
+}
+
+/// A failure: status, code and words from the one table.
+pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseBody> {
+    let (status, code) = reject.wire();
+    if status == 500 {
+        error!(code, error = %reject, "request failed");
+    } else if status == 507 {
+        warn!(code, detail = %reject, "refused");
+    } else {
+        debug!(status, code, detail = %reject, "refused");
+    }
+    let mut response = if without_body {
+        empty(status_of(status))
+    } else {
+        let mut response = text(status_of(status), problem_body(reject, status, code));
+        set_text(&mut response, "Content-Type", "application/problem+json");
+        response
+    };
+    response.extensions_mut().insert(Code(code));
+    set_text(&mut response, "Cache-Control", "no-store");
+    if let Some(offset) = reject.offset() {
+        set(&mut response, offset::NAME, offset.into());
+    }
+    if let Some(seconds) = reject.retry_after() {
+        set(&mut response, "Retry-After", seconds.into());
+    }
+    match reject {
+        Reject::MethodNotAllowed { allow } => set_text(&mut response, "Allow", allow),
+        Reject::TokenRequired => set_text(&mut response, "WWW-Authenticate", "Bearer"),
+        Reject::UnsupportedVersion => {
+            set_text(&mut response, version::SUPPORTED, version::VERSION);
+        }
+        Reject::UnknownAlgorithm => {
+            set_text(&mut response, "Tus-Checksum-Algorithm", checksum::NAMES);
+        }
+        Reject::Range { length } => {
+            set_text(&mut response, "Content-Range", &format!("bytes */{length}"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn problem_body(reject: &Reject, status: u16, code: &str) -> String {
+    let mut problem = json!({
+        "type": "about:blank",
+        "title": reject.title(),
+        "status": status,
+        "code": code,
+        "detail": reject.detail(),
+    });
+    if let Reject::ChunksMissing(missing) = reject {
+        problem["missing"] = missing.count.into();
+        problem["missing_chunks"] = json!(missing.chunks);
+        problem["missing_ranges"] = json!(missing.ranges);
+    }
+    let mut text = problem.to_string();
+    while text.len() < PROBLEM_LEAST {
+        text.push(' ');
+    }
+    text.push('\n');
+    text
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

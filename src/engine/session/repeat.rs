@@ -1,0 +1,81 @@
+//! A chunk that comes again when the session is complete: its record is gone, and its bytes are in the file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::super::Inner;
+use super::super::ingest::FOR_EVER;
+use super::super::table::Entry;
+use super::{ChunkBody, Chunked, Session};
+use crate::error::Reject;
+use crate::protocol::checksum::{Algorithm, Digest};
+use crate::protocol::sha256::Sum;
+
+impl Inner {
+    /// Compares it with the file; nothing is written.
+    pub(super) async fn repeat_chunk<B>(
+        self: &Arc<Self>,
+        whole: &Entry,
+        session: &Session,
+        number: u32,
+        chunk: ChunkBody,
+        body: B,
+    ) -> Result<Chunked, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let range = session.range(number);
+        let size = range.end - range.start;
+        let came = tokio::select! {
+            came = self.sum_of_body(body, size) => came?,
+            () = self.stop.cancelled() => return Err(Reject::Stopping),
+        };
+        if chunk.sum.is_some_and(|named| named != came) {
+            return Err(Reject::ChecksumMismatch);
+        }
+        if self.sum_of(whole, range, Algorithm::Sha256).await? != came.0 {
+            return Err(Reject::ChunkDiffers);
+        }
+        Ok(Chunked {
+            number,
+            size,
+            sum: Some(came),
+            repeated: true,
+            uploaded: session.total,
+            remaining: 0,
+        })
+    }
+
+    /// SHA-256 of a body that must have so many bytes.
+    async fn sum_of_body<B>(&self, mut body: B, size: u64) -> Result<Sum, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let patience = self.options.network_timeout.unwrap_or(FOR_EVER);
+        let mut digest = Digest::new(Algorithm::Sha256);
+        let mut left = size;
+        loop {
+            let frame = timeout(patience, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| Reject::IdleRequest)? else {
+                break;
+            };
+            let frame = frame.map_err(|_| Reject::ChunkCut)?;
+            let Ok(bytes) = frame.into_data() else {
+                break;
+            };
+            left = left
+                .checked_sub(bytes.len() as u64)
+                .ok_or(Reject::ChunkTooLong { size })?;
+            digest.update(&bytes);
+        }
+        if left > 0 {
+            return Err(Reject::ChunkTooShort { size });
+        }
+        let sum = digest.finish().try_into();
+        sum.map(Sum).map_err(|_| Reject::Panicked)
+    }
+}

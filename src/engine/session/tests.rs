@@ -1,0 +1,139 @@
+//! What of sessions is hard to bring about from outside: a state store that lost a record, a disk that lost bytes, and a
+//! finalize that is asked to give way.
+
+use bytes::Bytes;
+use http_body_util::Full;
+
+use super::super::tests::{Machine, stop, until};
+use super::*;
+use crate::blob::BlobError;
+use crate::engine::Engine;
+use crate::state::{Change, Promise, StateStore};
+use crate::upload::{Failure, Status};
+
+const CHUNK: u64 = 64 << 10;
+
+/// A session of two chunks, and its token.
+async fn session(engine: &Engine, file_hash: Option<Sum>) -> (OwnedSession, String) {
+    let new = NewSession {
+        filename: "f".into(),
+        size: 2 * CHUNK,
+        chunk_size: Some(CHUNK),
+        file_hash,
+        verify: false,
+        priority: Priority::Normal,
+        metadata: Bytes::new(),
+    };
+    engine.create_session(new).await.expect("a session")
+}
+
+async fn send(engine: &Engine, owned: &OwnedSession, n: u32) -> Result<Chunked, Reject> {
+    let chunk = ChunkBody {
+        length: Some(CHUNK),
+        sum: None,
+        waiting: 1,
+    };
+    let bytes = vec![7; usize::try_from(CHUNK).expect("a length")];
+    engine
+        .chunk(owned, n, chunk, Full::new(Bytes::from(bytes)))
+        .await
+}
+
+#[tokio::test]
+async fn chunks_stay_whose_session_is_made_anew() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, token) = session(&engine, None).await;
+    send(&engine, &owned, 1).await.expect("a chunk");
+    let (id, chunk) = (
+        owned.id().clone(),
+        owned.session.chunk_id(1).expect("a name"),
+    );
+    drop(owned);
+    stop(engine).await;
+    let lost = Change::record(&id, Some(machine.record(&id).await), None);
+    let committed = machine.state.commit(vec![lost], Promise::Queued).await;
+    committed.expect("lost");
+
+    let (engine, _) = machine.start(0, false).await;
+    let record = machine.record(&chunk).await;
+    assert!(!engine.inner.is_left_chunk(&chunk, &record).await);
+    let owned = engine.session(&id, &token).await.expect("it is there");
+    let left = engine.resume(&owned).await.expect("it is there");
+    assert_eq!(left.missing, [2]);
+    stop(engine).await;
+    machine.record(&chunk).await;
+}
+
+#[tokio::test]
+async fn bytes_that_the_disk_lost_fail_the_session() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, _) = session(&engine, None).await;
+    for n in [1, 2] {
+        send(&engine, &owned, n).await.expect("a chunk");
+    }
+    let chunk = owned.session.chunk_id(1).expect("a name");
+    let entry = engine.inner.entry(&chunk).await.expect("it is there");
+    engine.inner.faulted(&entry, &BlobError::Lost).await;
+    // At once, though somebody holds the session.
+    let finalized = engine.finalize(&owned).await;
+    assert!(matches!(finalized, Err(Reject::BlobLost)), "{finalized:?}");
+    let again = send(&engine, &owned, 2).await;
+    assert!(matches!(again, Err(Reject::BlobLost)), "{again:?}");
+    until("it is recorded", async || {
+        machine.record(owned.id()).await.status == Status::Failed(Failure::DiskFault)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_finalize_that_reads_gives_way() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, _) = session(&engine, Some(Sum::of(b"other"))).await;
+    for n in [2, 1] {
+        send(&engine, &owned, n).await.expect("a chunk");
+    }
+    let inner = &engine.inner;
+    let guard = inner.hold(owned.id(), false).await.expect("the lock");
+    let ends = async {
+        let asked = inner.hold(owned.id(), true).await;
+        asked.expect("the lock, once the other has given way");
+    };
+    let finalizes = async {
+        guard.asked_to_yield().await;
+        let judged = inner
+            .sum_of_file(&owned.entry, &owned.session, guard.as_ref())
+            .await;
+        assert!(matches!(judged, Err(Reject::Locked)));
+        drop(guard);
+    };
+    tokio::join!(ends, finalizes);
+    // Whoever comes next goes on.
+    let finalized = engine.finalize(&owned).await;
+    assert!(
+        matches!(finalized, Err(Reject::FileHashMismatch)),
+        "{finalized:?}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_may_use_what_cannot_be_read() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, token) = session(&engine, None).await;
+    let id = owned.id().clone();
+    drop(owned);
+    engine.inner.table.forget(&id);
+    machine.state.unreadable.store(true, Ordering::SeqCst);
+    for token in [None, Some(token.as_str())] {
+        let permitted = engine.permit(&id, token).await;
+        assert!(matches!(permitted, Err(Reject::State(_))), "{permitted:?}");
+    }
+    machine.state.unreadable.store(false, Ordering::SeqCst);
+    let permitted = engine.permit(&id, None).await;
+    assert!(matches!(permitted, Err(Reject::NotFound)), "{permitted:?}");
+    let permitted = engine.permit(&id, Some(&token)).await;
+    assert!(permitted.is_ok(), "{permitted:?}");
+}

@@ -1,0 +1,32 @@
+//! POST `/uploads/{id}/finalize` and DELETE `/uploads/{id}`: the two ends that a client can give a session.
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::{Door, json as form};
+use crate::answer::{self, ResponseBody};
+use crate::error::Reject;
+
+pub(super) async fn answer(
+    door: &Door,
+    head: &Parts,
+    id: &str,
+) -> Result<Response<ResponseBody>, Reject> {
+    let owned = door.owned(head, id).await?;
+    door.engine.finalize(&owned).await?;
+    let view = door.engine.look_at_session(&owned);
+    Ok(answer::json(
+        StatusCode::OK,
+        &form::status(door, head, &view),
+    ))
+}
+
+pub(super) async fn cancel(
+    door: &Door,
+    head: &Parts,
+    id: &str,
+) -> Result<Response<ResponseBody>, Reject> {
+    let owned = door.owned(head, id).await?;
+    door.engine.terminate(owned.id()).await?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}

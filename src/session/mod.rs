@@ -1,0 +1,230 @@
+//! The session door, `/uploads/`: JSON about a file that is sent in chunks of a known size. One file a request.
+
+mod chunk;
+mod finalize;
+mod initialize;
+mod json;
+mod status;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use tower::Service;
+
+use crate::answer::{self, ResponseBody};
+use crate::engine::{Engine, OwnedSession};
+use crate::error::Reject;
+use crate::protocol::base_path::BasePath;
+use crate::protocol::bearer;
+use crate::protocol::location::{Origin, PublicUrl, Via};
+use crate::security::cors::Cors;
+use crate::upload::UploadId;
+
+/// Where the door is.
+const PATH: &str = "/uploads/";
+
+/// What the door needs to know.
+pub struct Settings {
+    /// Where the uploads are.
+    pub base_path: BasePath,
+    /// The URL that clients are told, where it is fixed.
+    pub public_url: Option<PublicUrl>,
+    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
+    pub behind_proxy: bool,
+    /// Whether connections are encrypted here.
+    pub tls: bool,
+    /// `None`: no CORS headers at all.
+    pub cors: Option<Cors>,
+    /// How long a JSON body may be silent.
+    pub patience: Option<Duration>,
+}
+
+/// The door as a service; clones share it.
+#[derive(Clone)]
+pub struct App {
+    door: Arc<Door>,
+}
+
+pub(crate) struct Door {
+    engine: Engine,
+    settings: Settings,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target<'p> {
+    Initialize,
+    Session(&'p str),
+    Chunk(&'p str, &'p str),
+    Status(&'p str),
+    Resume(&'p str),
+    Finalize(&'p str),
+    Nothing,
+}
+
+impl Target<'_> {
+    fn of(path: &str) -> Target<'_> {
+        let segments: Vec<&str> = path.strip_prefix(PATH).unwrap_or("").split('/').collect();
+        match segments[..] {
+            ["initialize"] => Target::Initialize,
+            [""] => Target::Nothing,
+            [id] => Target::Session(id),
+            [id, "status"] => Target::Status(id),
+            [id, "resume"] => Target::Resume(id),
+            [id, "finalize"] => Target::Finalize(id),
+            [id, "chunks", n] => Target::Chunk(id, n),
+            _ => Target::Nothing,
+        }
+    }
+
+    /// `Allow`.
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Initialize | Self::Chunk(..) | Self::Finalize(_) => "OPTIONS, POST",
+            Self::Session(_) => "OPTIONS, DELETE",
+            Self::Status(_) | Self::Resume(_) => "OPTIONS, GET",
+            Self::Nothing => "OPTIONS",
+        }
+    }
+}
+
+impl App {
+    /// A door to `engine`.
+    #[must_use]
+    pub fn new(engine: Engine, settings: Settings) -> Self {
+        let door = Arc::new(Door { engine, settings });
+        Self { door }
+    }
+
+    /// Whether a path is this door's. Where the tus uploads themselves lie under `/uploads/`, only what can be none of them.
+    #[must_use]
+    pub fn takes(&self, path: &str) -> bool {
+        if !path.starts_with(PATH) {
+            return false;
+        }
+        let base = self.door.settings.base_path.as_str();
+        match Target::of(path) {
+            _ if base.len() > PATH.len() => !path.starts_with(base),
+            Target::Session(_) | Target::Nothing => base != PATH,
+            _ => true,
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for App
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let door = self.door.clone();
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+impl Door {
+    async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let result = self.dispatch(&head, body).await;
+        let without_body = head.method == Method::HEAD;
+        let mut response = result.unwrap_or_else(|reject| answer::problem(&reject, without_body));
+        if let Some(cors) = &self.settings.cors {
+            cors.headers(
+                head.headers.get(header::ORIGIN),
+                head.method == Method::OPTIONS,
+                response.headers_mut(),
+            );
+        }
+        response
+    }
+
+    async fn dispatch<B>(&self, head: &Parts, body: B) -> Result<Response<ResponseBody>, Reject>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let target = Target::of(head.uri.path());
+        match (&head.method, target) {
+            (_, Target::Nothing) => Err(Reject::NotFound),
+            (&Method::OPTIONS, _) => {
+                let mut response = answer::empty(StatusCode::NO_CONTENT);
+                answer::set_text(&mut response, "Allow", target.allow());
+                Ok(response)
+            }
+            (&Method::POST, Target::Initialize) => initialize::answer(self, head, body).await,
+            (&Method::POST, Target::Chunk(id, n)) => chunk::answer(self, head, id, n, body).await,
+            (&Method::GET, Target::Status(id)) => status::answer(self, head, id).await,
+            (&Method::GET, Target::Resume(id)) => status::resume(self, head, id).await,
+            (&Method::POST, Target::Finalize(id)) => finalize::answer(self, head, id).await,
+            (&Method::DELETE, Target::Session(id)) => finalize::cancel(self, head, id).await,
+            _ => Err(Reject::MethodNotAllowed {
+                allow: target.allow(),
+            }),
+        }
+    }
+
+    /// The session, for whoever shows its token. Without a token nothing is looked up; with another's the answer is that of
+    /// a session that there is not.
+    async fn owned(&self, head: &Parts, id: &str) -> Result<OwnedSession, Reject> {
+        let token = bearer::token(&head.headers).ok_or(Reject::TokenRequired)?;
+        let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
+        self.engine.session(&id, token).await
+    }
+
+    /// This server as the client sees it.
+    fn origin(&self, head: &Parts) -> Origin {
+        let settings = &self.settings;
+        let via = Via {
+            tls: settings.tls,
+            behind_proxy: settings.behind_proxy,
+            public_url: settings.public_url.as_ref(),
+        };
+        Origin::of(&head.headers, &head.uri, via)
+    }
+
+    /// The path at which tus knows an upload.
+    fn upload_path(&self, head: &Parts, id: &UploadId) -> String {
+        self.origin(head).path(self.settings.base_path.as_str(), id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for (path, wanted) in [
+            ("/uploads/initialize", Target::Initialize),
+            ("/uploads/a", Target::Session("a")),
+            ("/uploads/a/status", Target::Status("a")),
+            ("/uploads/a/resume", Target::Resume("a")),
+            ("/uploads/a/finalize", Target::Finalize("a")),
+            ("/uploads/a/chunks/7", Target::Chunk("a", "7")),
+            ("/uploads/", Target::Nothing),
+            ("/uploads/a/", Target::Nothing),
+            ("/uploads/a/chunks", Target::Nothing),
+            ("/uploads/a/chunks/7/", Target::Nothing),
+            ("/uploads/a/b", Target::Nothing),
+        ] {
+            assert_eq!(Target::of(path), wanted, "{path}");
+        }
+    }
+}
