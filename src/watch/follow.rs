@@ -146,7 +146,7 @@ impl Follower {
         if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
             return Err(Reject::TooManySubscriptions { most: self.most });
         }
-        if !may_watch(&self.engine, &id, &self.tokens) {
+        if !may_watch(&self.engine, &id, &self.tokens).await {
             return Err(Reject::NotFound);
         }
         self.engine.watch(&mut self.mailbox, &id, since).await

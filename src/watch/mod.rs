@@ -116,10 +116,18 @@ where
     }
 }
 
-/// Whether a client that has these tokens may follow this upload. A session's upload will want its token here; every other
-/// one may be followed by whoever knows its id, as it may be read.
-fn may_watch(_engine: &Engine, _id: &UploadId, _tokens: &[String]) -> bool {
-    true
+/// Whether a client that has these tokens may follow this upload. A session and its chunks want the session's token; every
+/// other one may be followed by whoever knows its id, as it may be read.
+async fn may_watch(engine: &Engine, id: &UploadId, tokens: &[String]) -> bool {
+    if engine.permit(id, None).await.is_ok() {
+        return true;
+    }
+    for token in tokens {
+        if engine.permit(id, Some(token)).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 impl Door {

@@ -12,6 +12,26 @@ use super::watcher::{HANDSHAKE, Watcher, ask};
 use crate::support::{Process, id, start, start_with};
 
 #[tokio::test]
+async fn a_session_is_followed_with_its_token_alone() {
+    let server = start().await;
+    let session = server.session_of(b"hello").await;
+    for query in [
+        format!("?upload={}", session.id),
+        format!("?upload={}&token=x", session.id),
+    ] {
+        let mut watcher = Watcher::open(&server, &query).await;
+        assert_eq!(watcher.next().await["code"], "not-found", "{query}");
+    }
+    let query = format!("?upload={}&token={}", session.id, session.token);
+    let mut watcher = Watcher::open(&server, &query).await;
+    let first = watcher.next().await;
+    assert_eq!(
+        (&first["event"], &first["total_bytes"]),
+        (&json!("snapshot"), &json!(5))
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_answered_alike_and_the_connection_goes_on() {
     let server = start().await;
     let path = server.create(3).await;
