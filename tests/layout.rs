@@ -63,6 +63,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "admin",
             "watch",
             "engine/ingest.rs",
+            "engine/session/tests.rs",
         ],
     ),
     ("sled", &["state"]),

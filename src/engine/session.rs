@@ -294,7 +294,7 @@ impl Session {
     }
 
     /// How many are complete.
-    fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.progress().count
     }
 

@@ -141,7 +141,14 @@ impl Inner {
             parts: None,
             silent: image.live.as_ref().map(|live| live.silent_for()),
         };
-        if is_waiting(&image.record) {
+        if is_waiting(&image.record)
+            && let Some(session) = image.session.clone()
+        {
+            drop(image);
+            let total = u64::from(session.total);
+            facts.offset = session.bytes();
+            facts.chunks = Some((total - u64::from(session.count()), total));
+        } else if is_waiting(&image.record) {
             let parts = image.parts.clone();
             drop(image);
             self.add_parts(&mut facts, &parts);

@@ -92,7 +92,7 @@ impl Engine {
 
 impl Session {
     /// Bytes that are there, and those of chunks that are written now.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let progress = self.progress();
         let live = progress.live.iter().filter(|(n, _)| !progress.has(**n));
         let live = live.map(|(n, live)| (*n, live.offset.load(Ordering::Acquire)));
