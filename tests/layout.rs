@@ -51,6 +51,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "engine/append.rs",
             "engine/ingest.rs",
             "engine/session/chunk.rs",
+            "engine/session/repeat.rs",
         ],
     ),
     (
@@ -63,6 +64,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "admin",
             "watch",
             "engine/ingest.rs",
+            "engine/session/repeat.rs",
             "engine/session/tests.rs",
         ],
     ),
