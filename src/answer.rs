@@ -41,15 +41,20 @@ pub(crate) fn with_body(status: StatusCode, body: ResponseBody) -> Response<Resp
 
 /// An answer that no cache keeps.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response<ResponseBody> {
-    let mut response = text(status, value.to_string() + "\n");
-    set_text(&mut response, "Content-Type", "application/json");
-    set_text(&mut response, "Cache-Control", "no-store");
-    response
+    text(status, "application/json", value.to_string() + "\n")
 }
 
-fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
+/// Text of a media type, that no cache keeps.
+pub(crate) fn text(
+    status: StatusCode,
+    media: &'static str,
+    text: String,
+) -> Response<ResponseBody> {
     let body = Full::from(text).map_err(|never| match never {});
-    with_body(status, body.boxed_unsync())
+    let mut response = with_body(status, body.boxed_unsync());
+    set_text(&mut response, "Content-Type", media);
+    set_text(&mut response, "Cache-Control", "no-store");
+    response
 }
 
 /// Sets a header.
@@ -77,9 +82,8 @@ pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
     let mut response = if without_body {
         empty(status_of(status))
     } else {
-        let mut response = text(status_of(status), problem_body(reject, status, code));
-        set_text(&mut response, "Content-Type", "application/problem+json");
-        response
+        let body = problem_body(reject, status, code);
+        text(status_of(status), "application/problem+json", body)
     };
     response.extensions_mut().insert(Code(code));
     set_text(&mut response, "Cache-Control", "no-store");
@@ -91,7 +95,9 @@ pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
     }
     match reject {
         Reject::MethodNotAllowed { allow } => set_text(&mut response, "Allow", allow),
-        Reject::TokenRequired => set_text(&mut response, "WWW-Authenticate", "Bearer"),
+        Reject::TokenRequired | Reject::Unauthorized => {
+            set_text(&mut response, "WWW-Authenticate", "Bearer");
+        }
         Reject::UnsupportedVersion => {
             set_text(&mut response, version::SUPPORTED, version::VERSION);
         }

@@ -79,43 +79,26 @@ const FAILURES: [Failure; 5] = [
 ];
 /// What an upload may be, without the reason of a failure.
 pub const STATUSES: [&str; 6] = [
-    "active",
-    "assembling",
-    "completed",
-    "failed",
-    "cancelled",
-    "expired",
+    Status::Active.name(),
+    Status::Assembling.name(),
+    Status::Completed.name(),
+    Status::Failed(Failure::BlobLost).name(),
+    Status::Cancelled.name(),
+    Status::Expired.name(),
 ];
 
-/// A kind as it is written for people and programs.
-#[must_use]
-pub const fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Plain => "plain",
-        Kind::Partial => "partial",
-        Kind::Final => "final",
-    }
-}
-
-/// The same for a status.
-#[must_use]
-pub const fn status_name(status: Status) -> &'static str {
-    STATUSES[status_index(status)]
-}
-
-/// And for the reason of a failure.
+/// The reason of a failure, for operators: to clients a disk's fault is the same as lost bytes.
 #[must_use]
 pub const fn failure_code(failure: Failure) -> &'static str {
     match failure {
-        Failure::BlobLost => "blob-lost",
-        Failure::PartGone => "part-gone",
-        Failure::TooLarge => "parts-too-large",
         Failure::DiskFault => "disk-fault",
-        Failure::FileHash => "file-hash-mismatch",
+        other => other.code(),
     }
 }
 
-const fn status_index(status: Status) -> usize {
+/// Where a status is in [`STATUSES`].
+#[must_use]
+pub const fn status_index(status: Status) -> usize {
     match status {
         Status::Active => 0,
         Status::Assembling => 1,

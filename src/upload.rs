@@ -106,6 +106,33 @@ pub enum Status {
     Expired,
 }
 
+impl Kind {
+    /// For people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Partial => "partial",
+            Self::Final => "final",
+        }
+    }
+}
+
+impl Status {
+    /// For people and programs, without the reason of a failure.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Assembling => "assembling",
+            Self::Completed => "completed",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// Why an upload failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {

@@ -5,15 +5,16 @@ use std::cmp::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::answer::{self, ResponseBody};
 use super::query::Query;
+use crate::answer::{self, ResponseBody};
 use crate::engine::{Engine, Summary};
 use crate::error::Reject;
-use crate::meter::{KINDS, STATUSES, failure_code, kind_name, status_name};
-use crate::upload::{Millis, Status, UploadId};
+use crate::meter::{KINDS, STATUSES, failure_code};
+use crate::protocol::expires::rfc3339_millis;
+use crate::upload::{Kind, Millis, Status, UploadId};
 
 const MOST: u64 = 1000;
 const USUAL: u64 = 100;
@@ -75,7 +76,7 @@ impl Ask {
             Some("all") => STATUSES.map(str::to_owned).to_vec(),
             Some(list) => named("status", list, &STATUSES)?,
         };
-        let all = KINDS.map(kind_name);
+        let all = KINDS.map(Kind::name);
         let kinds = match query.take("kind").as_deref() {
             None => all.map(str::to_owned).to_vec(),
             Some(list) => named("kind", list, &all)?,
@@ -126,8 +127,8 @@ impl Ask {
         let age = now.saturating_sub(record.created) / 1000;
         let has = |list: &[String], name| list.iter().any(|known| known == name);
         self.nobodys
-            && has(&self.statuses, status_name(record.status))
-            && has(&self.kinds, kind_name(record.kind))
+            && has(&self.statuses, record.status.name())
+            && has(&self.kinds, record.kind.name())
             && self.min_age.is_none_or(|least| age >= least)
             && self.max_age.is_none_or(|most| age <= most)
     }
@@ -219,7 +220,7 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
         .map(|(_, upload)| described(upload, now))
         .collect();
     Ok(answer::json(
-        200,
+        StatusCode::OK,
         &json!({ "uploads": uploads, "matching": best.matching, "next_cursor": next }),
     ))
 }
@@ -233,16 +234,16 @@ pub(super) fn described(upload: &Summary, now: Millis) -> Value {
     };
     json!({
         "id": upload.id.as_str(),
-        "kind": kind_name(record.kind),
-        "status": status_name(record.status),
+        "kind": record.kind.name(),
+        "status": record.status.name(),
         "failure": failure,
         "user_id": null,
         "offset": record.offset,
         "length": record.length,
         "receiving": upload.receiving,
-        "created_at": answer::time(record.created),
-        "touched_at": answer::time(record.touched),
-        "expires_at": record.expires.map(answer::time),
+        "created_at": rfc3339_millis(record.created),
+        "touched_at": rfc3339_millis(record.touched),
+        "expires_at": record.expires.map(rfc3339_millis),
         "age_seconds": now.saturating_sub(record.created) / 1000,
     })
 }

@@ -1,11 +1,11 @@
 //! `GET /metrics`, for Prometheus.
 
-use http::Response;
+use http::{Response, StatusCode};
 
-use super::answer::{self, ResponseBody};
 use super::exposition::Exposition;
+use crate::answer::{self, ResponseBody};
 use crate::engine::Engine;
-use crate::meter::{ByKind, KINDS, Meter, kind_name};
+use crate::meter::{ByKind, KINDS, Meter};
 
 const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -17,7 +17,7 @@ pub(super) fn answer(engine: &Engine) -> Response<ResponseBody> {
     times(&mut text, meter);
     bytes(&mut text, engine);
     server(&mut text, engine);
-    answer::text(200, MEDIA, text.finish())
+    answer::text(StatusCode::OK, MEDIA, text.finish())
 }
 
 fn requests(text: &mut Exposition, meter: &Meter) {
@@ -85,7 +85,7 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
         "Uploads there are, by kind and status; those that ended for a while as well.",
         meter
             .uploads()
-            .map(|(kind, status, count)| ([("kind", kind_name(kind)), ("status", status)], count)),
+            .map(|(kind, status, count)| ([("kind", kind.name()), ("status", status)], count)),
     );
     let open: u64 = meter
         .uploads()
@@ -124,7 +124,7 @@ fn times(text: &mut Exposition, meter: &Meter) {
 
 fn by_kind(counts: &ByKind) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> {
     KINDS
-        .map(|kind| ([("kind", kind_name(kind))], counts.of(kind)))
+        .map(|kind| ([("kind", kind.name())], counts.of(kind)))
         .into_iter()
 }
 

@@ -20,8 +20,7 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-pub use self::answer::{BoxError, ResponseBody};
-
+use crate::answer::{ResponseBody, problem};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::security::admin::{AdminDoor, Verdict};
@@ -118,11 +117,8 @@ where
             let (head, _body) = request.into_parts();
             let head_only = head.method == Method::HEAD;
             let answer = door.answer(&head).await;
-            let mut answer = answer.unwrap_or_else(|reject| answer::problem(&reject));
-            if head_only {
-                answer::without_body(&mut answer);
-            }
-            Ok(answer)
+            let answer = answer.unwrap_or_else(|reject| problem(&reject, false));
+            Ok(answer::finished(answer, head_only))
         })
     }
 }

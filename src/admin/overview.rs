@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, ResponseBody};
 use super::metrics::memory;
+use crate::answer::{self, ResponseBody};
 use crate::engine::Engine;
 use crate::meter::{Histogram, Meter, STATUSES};
 
@@ -45,7 +45,7 @@ pub(super) fn answer(engine: &Engine) -> Response<ResponseBody> {
         "state_errors": meter.state_errors.get(),
         "memory_bytes": memory(),
     });
-    answer::json(200, &value)
+    answer::json(StatusCode::OK, &value)
 }
 
 fn by_status(meter: &Meter) -> Map<String, Value> {

@@ -1,14 +1,15 @@
 //! Readiness, one upload, storage, and what an operator may change.
 
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, ResponseBody};
 use super::list::described;
 use super::metrics::memory;
+use crate::answer::{self, ResponseBody};
 use crate::engine::{Amount, Engine, Level, Space};
 use crate::error::Reject;
 use crate::meter::STATUSES;
+use crate::protocol::expires::rfc3339_millis;
 use crate::upload::UploadId;
 
 /// Open to everybody, as `/healthz`: levels and reasons, no numbers.
@@ -33,7 +34,12 @@ pub(super) fn ready(engine: &Engine) -> Response<ResponseBody> {
         "reasons": reasons,
         "warnings": warnings,
     });
-    answer::json(if ready { 200 } else { 503 }, &value)
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    answer::json(status, &value)
 }
 
 pub(super) async fn upload(
@@ -52,7 +58,7 @@ pub(super) async fn upload(
         fields.insert("path".into(), found.path.into());
         fields.insert("allocated_bytes".into(), found.allocated.into());
     }
-    Ok(answer::json(200, &value))
+    Ok(answer::json(StatusCode::OK, &value))
 }
 
 pub(super) async fn cancel(
@@ -62,7 +68,7 @@ pub(super) async fn cancel(
     engine.cancel(id).await?;
     tracing::info!(%id, "cancelled by an operator");
     let value = json!({ "id": id.as_str(), "status": "cancelled" });
-    Ok(answer::json(200, &value))
+    Ok(answer::json(StatusCode::OK, &value))
 }
 
 pub(super) async fn cleanup(engine: &Engine) -> Result<Response<ResponseBody>, Reject> {
@@ -73,7 +79,7 @@ pub(super) async fn cleanup(engine: &Engine) -> Result<Response<ResponseBody>, R
         "orphans_removed": swept.orphans,
         "freed_bytes": swept.bytes,
     });
-    Ok(answer::json(200, &value))
+    Ok(answer::json(StatusCode::OK, &value))
 }
 
 pub(super) async fn storage(engine: &Engine) -> Result<Response<ResponseBody>, Reject> {
@@ -96,7 +102,7 @@ pub(super) async fn storage(engine: &Engine) -> Result<Response<ResponseBody>, R
         fields.insert("user_id".into(), Value::Null);
     }
     let value = json!({
-        "measured_at": answer::time(storage.at),
+        "measured_at": rfc3339_millis(storage.at),
         "by_status": by_status,
         "by_user": [nobodys],
         "files": storage.files,
@@ -105,7 +111,7 @@ pub(super) async fn storage(engine: &Engine) -> Result<Response<ResponseBody>, R
         "disk": engine.space().map(disk),
         "memory_bytes": memory(),
     });
-    Ok(answer::json(200, &value))
+    Ok(answer::json(StatusCode::OK, &value))
 }
 
 fn amount(of: &Amount) -> Value {

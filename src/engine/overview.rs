@@ -14,6 +14,7 @@ use super::{Engine, Inner, now};
 use crate::blob::File;
 use crate::error::Reject;
 use crate::meter::Meter;
+use crate::meter::status_index;
 use crate::upload::{Millis, Record, Status, UploadId};
 
 /// Records that are read in one step.
@@ -220,10 +221,7 @@ impl Engine {
         let mut known: HashMap<u64, (usize, bool, bool)> = HashMap::new();
         self.walk(|upload| {
             let record = &upload.record;
-            let at = crate::meter::STATUSES
-                .iter()
-                .position(|name| *name == crate::meter::status_name(record.status));
-            let at = at.unwrap_or_default();
+            let at = status_index(record.status);
             let expires = record.expires.filter(|_| !upload.receiving);
             let over = !matches!(
                 record.status,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::protocol::expires::rfc3339_millis;
 use crate::upload::{Millis, Status, UploadId};
 
 /// Bytes of a chunk, for uploads whose chunks have no size of their own.
@@ -237,7 +238,7 @@ pub fn error(upload: Option<&str>, time: Millis, code: &str, detail: &str) -> St
     text(&Problem {
         event: "error",
         upload_id: upload,
-        time: rfc3339(time),
+        time: rfc3339_millis(time),
         code,
         detail,
     })
@@ -245,7 +246,7 @@ pub fn error(upload: Option<&str>, time: Millis, code: &str, detail: &str) -> St
 
 /// To one who follows all uploads, and read nothing for so long that some of them are gone meanwhile.
 pub(super) fn resync(time: Millis) -> String {
-    text(&serde_json::json!({ "event": "resync", "time": rfc3339(time) }))
+    text(&serde_json::json!({ "event": "resync", "time": rfc3339_millis(time) }))
 }
 
 fn text(message: &impl Serialize) -> String {
@@ -264,9 +265,9 @@ fn wire<'a>(
     Wire {
         event,
         upload_id: id,
-        time: rfc3339(time),
+        time: rfc3339_millis(time),
         sequence,
-        status: status(figures.status),
+        status: figures.status.name(),
         bytes_transferred: figures.offset,
         total_bytes: figures.length,
         chunks_remaining: chunks.map(|(remaining, _)| remaining),
@@ -304,38 +305,6 @@ fn left(figures: &Figures) -> Option<f64> {
         (_, 0) => None,
         (left, rate) => Some((left as f64 / rate as f64 * 10.0).ceil() / 10.0),
     }
-}
-
-/// `status` on the wire.
-const fn status(status: Status) -> &'static str {
-    match status {
-        Status::Active => "active",
-        Status::Assembling => "assembling",
-        Status::Completed => "completed",
-        Status::Failed(_) => "failed",
-        Status::Cancelled => "cancelled",
-        Status::Expired => "expired",
-    }
-}
-
-/// `2026-01-01T00:00:00.000Z`. The calendar's arithmetic: years that begin in March, in eras of 400.
-/// Source: RFC 3339, 5.6; H. Hinnant, "chrono-compatible low-level date algorithms".
-fn rfc3339(time: Millis) -> String {
-    let (seconds, millis) = (time / 1000, time % 1000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let since = days + 719_468; // the 1st of March of the year 0
-    let (era, day) = (since / 146_097, since % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 {
-        (era * 400 + year, month + 3)
-    } else {
-        (era * 400 + year + 1, month - 9)
-    };
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
 #[cfg(test)]

@@ -20,6 +20,16 @@ pub fn http_date(millis: u64) -> String {
 /// The same moment as RFC 3339 writes it, in UTC.
 #[must_use]
 pub fn rfc3339(millis: u64) -> String {
+    calendar(millis) + "Z"
+}
+
+/// The same with its milliseconds.
+#[must_use]
+pub fn rfc3339_millis(millis: u64) -> String {
+    format!("{}.{:03}Z", calendar(millis), millis % 1000)
+}
+
+fn calendar(millis: u64) -> String {
     let seconds = (millis / 1000).min(LAST.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Howard Hinnant's civil_from_days: eras of 400 years that begin in March, so that the leap day is a year's last.
@@ -32,7 +42,7 @@ pub fn rfc3339(millis: u64) -> String {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = era * 400 + year + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]
@@ -67,6 +77,21 @@ mod tests {
             (u64::MAX, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(millis), date, "{millis}");
+        }
+    }
+
+    #[test]
+    fn dates_to_the_millisecond() {
+        for (millis, date) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_001, "2024-12-31T23:59:59.001Z"),
+            (1_767_225_599_001, "2025-12-31T23:59:59.001Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339_millis(millis), date);
         }
     }
 

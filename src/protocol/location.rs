@@ -10,14 +10,14 @@ use crate::upload::UploadId;
 pub use super::public_url::{NotAPublicUrl, PublicUrl};
 
 /// How a request came in, and what the operator says of the way before that.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Via<'a> {
+#[derive(Debug, Clone, Default)]
+pub struct Via {
     /// The connection is TLS.
     pub tls: bool,
     /// A trusted proxy stands in front: its `Forwarded` and `X-Forwarded-*` count.
     pub behind_proxy: bool,
     /// The URL to name in any case.
-    pub public_url: Option<&'a PublicUrl>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// The server under the name that the client used: scheme, host and port, and the path prefix that a proxy cut off.
@@ -39,7 +39,7 @@ impl Origin {
     /// authority (HTTP/2, absolute form), else `Host`. An authority that is missing, repeated or odd is none.
     /// Source: RFC 9112, 3.2 and 3.3; RFC 9113, 8.3.1.
     #[must_use]
-    pub fn of(headers: &HeaderMap, uri: &Uri, via: Via<'_>) -> Self {
+    pub fn of(headers: &HeaderMap, uri: &Uri, via: &Via) -> Self {
         let proxy = if via.behind_proxy {
             Forwarded::read(headers)
         } else {
@@ -59,7 +59,7 @@ impl Origin {
                 .unwrap_or(if via.tls { "https" } else { "http" }),
             authority: proxy.authority.or_else(|| own.map(str::to_owned)),
             prefix: proxy.prefix,
-            public: via.public_url.cloned(),
+            public: via.public_url.clone(),
         }
     }
 
@@ -90,11 +90,14 @@ impl Origin {
     /// front encrypts is often not known here.
     #[must_use]
     pub fn is_origin(&self, origin: &str) -> bool {
-        with_authority(origin).is_some_and(|authority| self.is_named(authority))
+        let authority = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| self.is_named(authority))
     }
 
     /// Whether `authority` is this server's, as the request or `--public-url` has it.
-    pub(crate) fn is_named(&self, authority: &str) -> bool {
+    fn is_named(&self, authority: &str) -> bool {
         let public = self.public.as_ref().map(PublicUrl::authority);
         let mut names = self.authority.as_deref().into_iter().chain(public);
         names.any(|name| authority::same(name, authority))

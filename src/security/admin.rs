@@ -8,13 +8,13 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, VIA};
+use http::header::{FORWARDED, HOST, ORIGIN, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
-use sha2::{Digest, Sha256};
+use http::{HeaderValue, Method};
 
-use crate::protocol::authority;
-use crate::protocol::location::{Origin, PublicUrl, Via};
+use crate::protocol::location::{Origin, Via};
+use crate::protocol::sha256::Sum;
+use crate::protocol::{authority, bearer};
 
 /// The shortest token that is taken: what can be guessed is none.
 const SHORTEST: usize = 16;
@@ -22,7 +22,7 @@ const SHORTEST: usize = 16;
 /// The admin token, as its SHA-256: the token itself is not kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken {
-    hash: [u8; 32],
+    hash: Sum,
     /// What is wrong with it. Told by [`AdminToken::check`], since a parser's error would print the token.
     fault: Option<&'static str>,
 }
@@ -37,7 +37,7 @@ impl AdminToken {
             None
         };
         Self {
-            hash: Sha256::digest(text).into(),
+            hash: Sum::of(text.as_bytes()),
             fault,
         }
     }
@@ -48,13 +48,6 @@ impl AdminToken {
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), &'static str> {
         self.fault.map_or(Ok(()), Err)
-    }
-
-    /// Compares hashes without a branch: the time tells nothing of the token, nor does a prefix of it.
-    fn is(&self, text: &[u8]) -> bool {
-        let other: [u8; 32] = Sha256::digest(text).into();
-        let differ = self.hash.iter().zip(other).fold(0, |d, (a, b)| d | (a ^ b));
-        std::hint::black_box(differ) == 0
     }
 }
 
@@ -79,10 +72,8 @@ pub struct AdminDoor {
     pub token: Option<AdminToken>,
     /// Whether the server listens on a TCP address of loopback.
     pub loopback: bool,
-    /// Whether forwarding headers are believed.
-    pub behind_proxy: bool,
-    /// What clients are told that the server is called.
-    pub public_url: Option<PublicUrl>,
+    /// How requests come in, and under which name.
+    pub via: Via,
 }
 
 /// What becomes of a request for the admin API.
@@ -103,7 +94,9 @@ impl AdminDoor {
     #[must_use]
     pub fn judge(&self, head: &Parts) -> Verdict {
         match &self.token {
-            Some(token) if !bearer(&head.headers).is_some_and(|told| token.is(told)) => {
+            Some(token)
+                if !bearer::token(&head.headers).is_some_and(|told| token.hash.is_of(told)) =>
+            {
                 return Verdict::Unauthorized;
             }
             None if !self.is_at_this_machine(head) => return Verdict::Hidden,
@@ -121,8 +114,8 @@ impl AdminDoor {
         let forwarded = |name: &http::HeaderName| {
             *name == FORWARDED || *name == VIA || name.as_str().starts_with("x-forwarded-")
         };
-        let proxied = self.behind_proxy
-            || self.public_url.is_some()
+        let proxied = self.via.behind_proxy
+            || self.via.public_url.is_some()
             || head.headers.keys().any(forwarded)
             || head.headers.contains_key("x-real-ip");
         let mut hosts = head.headers.get_all(HOST).iter().map(HeaderValue::to_str);
@@ -136,19 +129,8 @@ impl AdminDoor {
 
     /// Browsers name the origin of every request that is no plain GET; other clients name none.
     fn is_own_origin(&self, head: &Parts) -> bool {
-        let via = Via {
-            tls: false,
-            behind_proxy: self.behind_proxy,
-            public_url: self.public_url.as_ref(),
-        };
-        let own = Origin::of(&head.headers, &head.uri, via);
-        let is_own = |origin: &HeaderValue| {
-            let origin = origin.to_str().unwrap_or_default();
-            let authority = origin
-                .strip_prefix("http://")
-                .or_else(|| origin.strip_prefix("https://"));
-            authority.is_some_and(|authority| own.is_named(authority))
-        };
+        let own = Origin::of(&head.headers, &head.uri, &self.via);
+        let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| own.is_origin(text));
         head.headers.get_all(ORIGIN).iter().all(is_own)
     }
 }
@@ -158,24 +140,26 @@ fn names_loopback(host: &str) -> bool {
     authority::host(host).is_some_and(|host| names.iter().any(|n| n.eq_ignore_ascii_case(host)))
 }
 
-/// The token of the one `Authorization: Bearer`. Source: RFC 6750, 2.1.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let (one, None) = (all.next()?, all.next()) else {
-        return None;
-    };
-    let (scheme, token) = one.as_bytes().split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then_some(token.trim_ascii_start())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::Request;
 
     const TOKEN: &str = "correct-horse-battery";
+
+    fn proxied() -> Via {
+        Via {
+            behind_proxy: true,
+            ..Via::default()
+        }
+    }
+
+    fn public() -> Via {
+        Via {
+            public_url: Some("https://up.example".parse().unwrap()),
+            ..Via::default()
+        }
+    }
 
     fn judge(door: &AdminDoor, method: &str, uri: &str, headers: &[(&str, &str)]) -> Verdict {
         let mut request = Request::builder().method(method).uri(uri);
@@ -237,11 +221,11 @@ mod tests {
                 ..local.clone()
             },
             AdminDoor {
-                behind_proxy: true,
+                via: proxied(),
                 ..local.clone()
             },
             AdminDoor {
-                public_url: Some("https://up.example".parse().unwrap()),
+                via: public(),
                 ..local
             },
         ] {
@@ -283,11 +267,11 @@ mod tests {
             ..AdminDoor::default()
         };
         let proxied = AdminDoor {
-            behind_proxy: true,
+            via: proxied(),
             ..plain.clone()
         };
         let public = AdminDoor {
-            public_url: Some("https://up.example".parse().unwrap()),
+            via: public(),
             ..plain.clone()
         };
         let local = AdminDoor {

@@ -6,16 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-/// What a body fails with.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The body of an answer; boxed once a request.
-pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) use crate::answer::ResponseBody;
 
 /// A body of these bytes.
 pub(super) fn full(bytes: impl Into<Bytes>) -> ResponseBody {

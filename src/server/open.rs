@@ -15,6 +15,7 @@ use crate::blob::disk::{DiskBlobs, DiskOptions};
 use crate::config::Config;
 use crate::engine::{DataDir, Engine, NO_LIMIT, Options, SessionOptions};
 use crate::lock::memory::MemoryLocker;
+use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
@@ -64,25 +65,21 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
+    let settings = settings(config)?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),
         loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
-        behind_proxy: config.behind_proxy,
-        public_url: config.public_url.clone(),
+        via: settings.via.clone(),
     };
-    let settings = settings(config)?;
     let watch = watch::Settings {
         cors: settings.cors.clone(),
-        public_url: settings.public_url.clone(),
-        behind_proxy: settings.behind_proxy,
+        via: settings.via.clone(),
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
     };
     let sessions = session::Settings {
         base_path: settings.base_path.clone(),
-        public_url: settings.public_url.clone(),
-        behind_proxy: settings.behind_proxy,
-        tls: settings.tls,
+        via: settings.via.clone(),
         cors: settings.cors.clone(),
         patience: some(config.network_timeout),
     };
@@ -170,9 +167,11 @@ fn settings(config: &Config) -> Result<tus::Settings, StartError> {
     };
     Ok(tus::Settings {
         base_path: config.base_path.clone(),
-        public_url: config.public_url.clone(),
-        behind_proxy: config.behind_proxy,
-        tls: false,
+        via: Via {
+            tls: false,
+            behind_proxy: config.behind_proxy,
+            public_url: config.public_url.clone(),
+        },
         cors,
         download: !config.disable_download,
         termination: !config.disable_termination,

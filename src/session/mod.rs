@@ -24,7 +24,7 @@ use crate::engine::{Engine, OwnedSession};
 use crate::error::Reject;
 use crate::protocol::base_path::BasePath;
 use crate::protocol::bearer;
-use crate::protocol::location::{Origin, PublicUrl, Via};
+use crate::protocol::location::{Origin, Via};
 use crate::security::cors::Cors;
 use crate::upload::UploadId;
 
@@ -35,12 +35,8 @@ const PATH: &str = "/uploads/";
 pub struct Settings {
     /// Where the uploads are.
     pub base_path: BasePath,
-    /// The URL that clients are told, where it is fixed.
-    pub public_url: Option<PublicUrl>,
-    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
-    pub behind_proxy: bool,
-    /// Whether connections are encrypted here.
-    pub tls: bool,
+    /// How requests come in, and under which name.
+    pub via: Via,
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
     /// How long a JSON body may be silent.
@@ -190,13 +186,7 @@ impl Door {
 
     /// This server as the client sees it.
     fn origin(&self, head: &Parts) -> Origin {
-        let settings = &self.settings;
-        let via = Via {
-            tls: settings.tls,
-            behind_proxy: settings.behind_proxy,
-            public_url: settings.public_url.as_ref(),
-        };
-        Origin::of(&head.headers, &head.uri, via)
+        Origin::of(&head.headers, &head.uri, &self.settings.via)
     }
 
     /// The path at which tus knows an upload.

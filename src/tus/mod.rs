@@ -26,7 +26,7 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::base_path::{BasePath, Target};
 use crate::protocol::bearer;
-use crate::protocol::location::{Origin, PublicUrl, Via};
+use crate::protocol::location::{Origin, Via};
 use crate::protocol::method::{self, TusMethod};
 use crate::protocol::version;
 use crate::security::cors::Cors;
@@ -39,12 +39,8 @@ const COLLECTION: &str = "OPTIONS, POST";
 pub struct Settings {
     /// Where the uploads are.
     pub base_path: BasePath,
-    /// The URL that clients are told, where it is fixed.
-    pub public_url: Option<PublicUrl>,
-    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
-    pub behind_proxy: bool,
-    /// Whether connections are encrypted here.
-    pub tls: bool,
+    /// How requests come in, and under which name.
+    pub via: Via,
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
     /// GET of finished uploads.
@@ -206,12 +202,6 @@ impl Door {
 
     /// This server as the client sees it.
     fn origin(&self, head: &Parts) -> Origin {
-        let settings = &self.settings;
-        let via = Via {
-            tls: settings.tls,
-            behind_proxy: settings.behind_proxy,
-            public_url: settings.public_url.as_ref(),
-        };
-        Origin::of(&head.headers, &head.uri, via)
+        Origin::of(&head.headers, &head.uri, &self.settings.via)
     }
 }

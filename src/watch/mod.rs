@@ -12,20 +12,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::{ALLOW, CONNECTION, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Empty};
 use tower::Service;
 
 use self::follow::{Asked, Follower};
+use crate::answer::{ResponseBody, empty};
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::protocol::location::{Origin, PublicUrl, Via};
+use crate::protocol::location::{Origin, Via};
 use crate::security::cors::Cors;
-use crate::tus::{ResponseBody, problem};
+use crate::tus::problem;
 use crate::upload::UploadId;
 
 /// The paths of this door.
@@ -37,10 +36,8 @@ const EVENTS: &str = "/progress/events";
 pub struct Settings {
     /// Which origins browsers may come from; `None`: only the server's own.
     pub cors: Option<Cors>,
-    /// The URL that clients are told, where it is fixed.
-    pub public_url: Option<PublicUrl>,
-    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
-    pub behind_proxy: bool,
+    /// How requests come in, and under which name.
+    pub via: Via,
     /// The most uploads that one connection follows.
     pub max_subscriptions: usize,
     /// A client of which nothing is heard for so long is gone.
@@ -167,12 +164,7 @@ impl Door {
     }
 
     fn is_own(&self, head: &Parts, origin: &HeaderValue) -> bool {
-        let via = Via {
-            tls: false,
-            behind_proxy: self.settings.behind_proxy,
-            public_url: self.settings.public_url.as_ref(),
-        };
-        let own = Origin::of(&head.headers, &head.uri, via);
+        let own = Origin::of(&head.headers, &head.uri, &self.settings.via);
         origin.to_str().is_ok_and(|origin| own.is_origin(origin))
     }
 
@@ -186,13 +178,6 @@ impl Door {
         }
         answer
     }
-}
-
-fn empty(status: StatusCode) -> Response<ResponseBody> {
-    let body = Empty::<Bytes>::new().map_err(|never| match never {});
-    let mut answer = Response::new(body.boxed_unsync());
-    *answer.status_mut() = status;
-    answer
 }
 
 /// A refusal. 426 must say to what. Source: RFC 9110, 15.5.22; RFC 6455, 4.2.2.

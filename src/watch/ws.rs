@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
 use super::follow::{Asked, Follower};
+use crate::answer::empty;
 use crate::error::Reject;
 use crate::progress::Told;
 use crate::protocol::HeaderError;
@@ -84,7 +85,7 @@ impl Upgrade {
             }
         };
         self.tasks.spawn(speak.in_current_span());
-        let mut answer = super::empty(StatusCode::SWITCHING_PROTOCOLS);
+        let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
         let headers = answer.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -261,7 +261,7 @@ fn urls(headers: &HeaderMap, uri: &Uri) {
         behind_proxy: true,
         ..Via::default()
     };
-    let origin = Origin::of(headers, uri, via);
+    let origin = Origin::of(headers, uri, &via);
     if let Some(Named::Upload(id)) = base.route(uri.path()) {
         harmless(id.as_str());
         let location = origin.location(base.as_str(), &id);

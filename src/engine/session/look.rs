@@ -107,14 +107,10 @@ pub(super) fn status(entry: &Entry, session: &Session) -> &'static str {
     let record = entry.record();
     let due = record.expires.is_some_and(|at| at <= now()) && !session.is_busy();
     match record.status {
-        Status::Cancelled => "cancelled",
-        Status::Expired => "expired",
-        _ if due => "expired",
-        Status::Active if session.finalizing.load(Ordering::Acquire) => "assembling",
-        Status::Active => "active",
-        Status::Assembling => "assembling",
-        Status::Completed => "completed",
-        Status::Failed(_) => "failed",
+        Status::Cancelled => record.status.name(),
+        _ if due => Status::Expired.name(),
+        Status::Active if session.finalizing.load(Ordering::Acquire) => Status::Assembling.name(),
+        status => status.name(),
     }
 }
 

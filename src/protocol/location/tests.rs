@@ -8,59 +8,62 @@ fn id() -> UploadId {
     "x".parse().unwrap()
 }
 
-fn of(headers: Headers, via: Via<'_>) -> Origin {
+fn of(headers: Headers, via: &Via) -> Origin {
     Origin::of(&head(headers), &Uri::from_static("/files/"), via)
 }
 
 #[test]
 fn locations_name_what_the_client_used() {
     let plain = Via::default();
-    let tls = Via { tls: true, ..plain };
+    let tls = Via {
+        tls: true,
+        ..Via::default()
+    };
     let proxy = Via {
         behind_proxy: true,
-        ..plain
+        ..Via::default()
     };
     let https = ("x-forwarded-proto", "https");
-    let table: [(Headers, Via<'_>, &str); 16] = [
+    let table: [(Headers, &Via, &str); 16] = [
         (
             &[("host", "a.test:8080")],
-            plain,
+            &plain,
             "http://a.test:8080/files/x",
         ),
         (
             &[("host", "[::1]:8080")],
-            plain,
+            &plain,
             "http://[::1]:8080/files/x",
         ),
-        (&[("host", "a.test")], tls, "https://a.test/files/x"),
+        (&[("host", "a.test")], &tls, "https://a.test/files/x"),
         (
             &[("host", "a.test"), ("x-forwarded-host", "b.test"), https],
-            plain,
+            &plain,
             "http://a.test/files/x",
         ),
         (
             &[("host", "a.test"), ("x-forwarded-host", "b.test"), https],
-            proxy,
+            &proxy,
             "https://b.test/files/x",
         ),
         (
             &[("host", "a.test"), https],
-            proxy,
+            &proxy,
             "https://a.test/files/x",
         ),
         (
             &[("host", "a.test"), ("x-forwarded-proto", "ftp")],
-            proxy,
+            &proxy,
             "http://a.test/files/x",
         ),
         (
             &[("host", "a.test"), ("x-forwarded-host", "b c")],
-            proxy,
+            &proxy,
             "http://a.test/files/x",
         ),
         (
             &[("host", "a.test"), ("x-forwarded-prefix", "/up/")],
-            proxy,
+            &proxy,
             "http://a.test/up/files/x",
         ),
         (
@@ -68,15 +71,19 @@ fn locations_name_what_the_client_used() {
                 ("host", "a.test"),
                 ("forwarded", "proto=https;host=b.test:1"),
             ],
-            proxy,
+            &proxy,
             "https://b.test:1/files/x",
         ),
-        (&[], plain, "/files/x"),
-        (&[("x-forwarded-prefix", "/up")], proxy, "/up/files/x"),
-        (&[("host", "")], plain, "/files/x"),
-        (&[("host", "a.test\"><script>")], plain, "/files/x"),
-        (&[("host", "user:secret@a.test")], plain, "/files/x"),
-        (&[("host", "a.test"), ("host", "b.test")], plain, "/files/x"),
+        (&[], &plain, "/files/x"),
+        (&[("x-forwarded-prefix", "/up")], &proxy, "/up/files/x"),
+        (&[("host", "")], &plain, "/files/x"),
+        (&[("host", "a.test\"><script>")], &plain, "/files/x"),
+        (&[("host", "user:secret@a.test")], &plain, "/files/x"),
+        (
+            &[("host", "a.test"), ("host", "b.test")],
+            &plain,
+            "/files/x",
+        ),
     ];
     for (headers, via, wanted) in table {
         assert_eq!(
@@ -86,7 +93,7 @@ fn locations_name_what_the_client_used() {
         );
     }
     assert_eq!(
-        of(&[("host", "\u{e9}.test")], plain).location("/", &id()),
+        of(&[("host", "\u{e9}.test")], &plain).location("/", &id()),
         "/x"
     );
 }
@@ -94,7 +101,7 @@ fn locations_name_what_the_client_used() {
 #[test]
 fn the_uri_comes_before_the_host() {
     let uri = Uri::from_static("http://a.test:1/files/");
-    let origin = Origin::of(&head(&[("host", "b.test")]), &uri, Via::default());
+    let origin = Origin::of(&head(&[("host", "b.test")]), &uri, &Via::default());
     assert_eq!(origin.location("/files/", &id()), "http://a.test:1/files/x");
 }
 
@@ -111,10 +118,10 @@ fn the_public_url_comes_before_all() {
         let public: PublicUrl = text.parse().unwrap();
         let via = Via {
             behind_proxy: true,
-            public_url: Some(&public),
+            public_url: Some(public),
             tls: false,
         };
-        let origin = of(&[("host", "a.test"), ("x-forwarded-prefix", "/no")], via);
+        let origin = of(&[("host", "a.test"), ("x-forwarded-prefix", "/no")], &via);
         assert_eq!(origin.location("/files/", &id()), wanted);
     }
 }
@@ -139,7 +146,7 @@ fn parts_table(origin: &Origin, ours: &[(&str, &str)], others: &[&str]) {
 
 #[test]
 fn parts_by_every_kind_of_url() {
-    let origin = of(&[("host", "a.test:8080")], Via::default());
+    let origin = of(&[("host", "a.test:8080")], &Via::default());
     let ours = [
         ("http://a.test:8080/files/x", "x"),
         ("HTTPS://A.TEST:8080/files/x", "x"),
@@ -202,7 +209,7 @@ fn parts_by_what_stands_in_front() {
     let public: PublicUrl = "https://up.test/pub".parse().unwrap();
     let via = Via {
         behind_proxy: true,
-        public_url: Some(&public),
+        public_url: Some(public),
         tls: false,
     };
     let origin = of(
@@ -211,7 +218,7 @@ fn parts_by_what_stands_in_front() {
             ("x-forwarded-host", "a.test"),
             ("x-forwarded-prefix", "/up"),
         ],
-        via,
+        &via,
     );
     let ours = [
         ("https://up.test/pub/files/x", "x"),
@@ -232,7 +239,7 @@ fn parts_by_what_stands_in_front() {
             "https://up.test/pub",
         ],
     );
-    let nameless = of(&[], Via::default());
+    let nameless = of(&[], &Via::default());
     parts_table(
         &nameless,
         &[("/files/x", "x")],
@@ -243,7 +250,7 @@ fn parts_by_what_stands_in_front() {
 proptest! {
     #[test]
     fn every_location_resolves_to_its_upload(host in "[a-z]{1,9}(:[1-9][0-9]{0,3})?", id in "[a-zA-Z0-9_-]{1,20}(/[a-z0-9_-]{1,9})?") {
-        let origin = of(&[("host", &host), ("x-forwarded-prefix", "/up")], Via { behind_proxy: true, ..Via::default() });
+        let origin = of(&[("host", &host), ("x-forwarded-prefix", "/up")], &Via { behind_proxy: true, ..Via::default() });
         let id: UploadId = id.parse().unwrap();
         prop_assert_eq!(resolve(&origin.location("/files/", &id), &origin, "/files/"), Ok(id));
     }
@@ -255,14 +262,14 @@ proptest! {
             headers.insert(name, value.clone());
         }
         let via = Via { behind_proxy, ..Via::default() };
-        let location = Origin::of(&headers, &Uri::from_static("/files/"), via).location("/files/", &id());
+        let location = Origin::of(&headers, &Uri::from_static("/files/"), &via).location("/files/", &id());
         prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
         prop_assert!(location.parse::<Uri>().is_ok());
     }
 
     #[test]
     fn no_reference_panics(text: String, near in "(http|https|//|/|files|x|[.:?#%])*") {
-        let origin = of(&[("host", "x")], Via::default());
+        let origin = of(&[("host", "x")], &Via::default());
         for text in [text, near] {
             let _ = resolve(&text, &origin, "/files/");
         }
