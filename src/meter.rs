@@ -68,8 +68,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
 /// Classes of status.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+// Plain numbers, for the type of the counters: a length that calls a function to be known can make the compiler go
+// round in a circle (E0391), depending on the order in which it checks things.
+const KIND_COUNT: usize = 3;
+const STATUS_COUNT: usize = 6;
 /// Kinds of upload.
-pub const KINDS: [Kind; 3] = [Kind::Plain, Kind::Partial, Kind::Final];
+pub const KINDS: [Kind; KIND_COUNT] = [Kind::Plain, Kind::Partial, Kind::Final];
 const FAILURES: [Failure; 5] = [
     Failure::FileHash,
     Failure::BlobLost,
@@ -78,7 +82,7 @@ const FAILURES: [Failure; 5] = [
     Failure::TooLarge,
 ];
 /// What an upload may be, without the reason of a failure.
-pub const STATUSES: [&str; 6] = [
+pub const STATUSES: [&str; STATUS_COUNT] = [
     Status::Active.name(),
     Status::Assembling.name(),
     Status::Completed.name(),
@@ -119,7 +123,7 @@ const fn kind_index(kind: Kind) -> usize {
 
 /// A counter for each kind of upload.
 #[derive(Debug, Default)]
-pub struct ByKind([Counter; 3]);
+pub struct ByKind([Counter; KIND_COUNT]);
 
 impl ByKind {
     /// Of this kind.
@@ -180,7 +184,7 @@ pub struct Meter {
     /// Bytes of bodies.
     pub throughput: Throughput,
     counting: AtomicBool,
-    uploads: [[AtomicI64; STATUSES.len()]; KINDS.len()],
+    uploads: [[AtomicI64; STATUS_COUNT]; KIND_COUNT],
 }
 
 impl Default for Meter {
