@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use highwater::protocol::sha256::Sum;
 use serde_json::json;
 
@@ -281,7 +283,7 @@ async fn surplus_chunks_wait_unread_with_their_idle_timer_standing_still() {
 #[tokio::test]
 async fn sixteen_wait_and_no_more() {
     let server = start().await;
-    let data = bytes(12, 30 * CHUNK);
+    let data = bytes(12, 21 * CHUNK);
     let session = server.session_of(&data).await;
     let parts: Vec<&[u8]> = data.chunks(CHUNK).collect();
     let mut running = Vec::new();
@@ -292,32 +294,26 @@ async fn sixteen_wait_and_no_more() {
         session.status().await["bytes_transferred"] == 4
     })
     .await;
-    let mut waiting = Vec::new();
-    let mut refused = None;
-    for n in 5..=30 {
+    let ask = async |n: usize| {
         let mut conn = session.begin(n, parts[n - 1], CHUNK).await;
-        // Whoever waits does not answer; the first who may not answers at once.
-        let answer = tokio::time::timeout(Duration::from_millis(300), conn.reply());
-        match answer.await {
-            Ok(reply) => {
-                refused = Some(reply);
-                break;
-            }
-            Err(_) => waiting.push(conn),
-        }
-    }
-    let refused = refused.expect("one is refused");
+        conn.reply().await
+    };
+    let mut answers: FuturesUnordered<_> = (5..=21).map(ask).collect();
+    // Whoever waits does not answer, and seventeen is one too many: whichever came last.
+    let refused = answers.next().await.expect("one is refused");
     assert_eq!(
         (refused.status, refused.code.as_str()),
         (429, "too-many-waiting")
     );
     assert!(refused.number("Retry-After") > Some(0));
-    assert_eq!(waiting.len(), 16);
     // One that goes away gives its place up.
     drop(running);
-    for conn in &mut waiting {
-        assert_eq!(conn.reply().await.status, 201);
+    let mut taken = 0;
+    while let Some(reply) = answers.next().await {
+        assert_eq!(reply.status, 201, "{reply:?}");
+        taken += 1;
     }
+    assert_eq!(taken, 16);
 }
 
 #[tokio::test]
