@@ -103,7 +103,6 @@ async fn aimed(
     place: usize,
 ) -> (Instant, bool) {
     let until = Instant::now() + PATIENCE;
-    tokio::time::sleep(Duration::from_millis(100)).await;
     loop {
         tokio::time::sleep(Duration::from_micros(dice.below(20_000))).await;
         places::stop(server.pid());

@@ -137,6 +137,7 @@ async fn a_session_lives_by_patches_alone() {
         let patched = used.patch(1, sent, &data[sent..=sent]).send().await;
         assert_eq!(patched.status, 204, "{patched:?}");
         sent += 1;
+        assert!(sent < 1000, "the idle one does not expire");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(used.status().await["status"], "active");
