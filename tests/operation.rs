@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Process, file_of, id, raise_file_limit, until};
+use crate::support::{Process, TREES, file_of, id, raise_file_limit, until};
 
 fn started(arguments: &[&str]) -> (Process, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -175,7 +175,7 @@ async fn files_and_directories_get_the_permissions_asked_for() {
         file_of(&data, &joined).exists()
     })
     .await;
-    for tree in ["files", "info", "segments"] {
+    for tree in TREES {
         let tree = data.join(tree);
         let mode = fs::metadata(&tree)
             .expect("the directory")

@@ -69,11 +69,12 @@ impl Target {
     /// Sends `bytes`: the server answers well-formed or not at all, closes, does not panic, and keeps nothing but what it
     /// says that it keeps.
     ///
-    /// In `bytes`, `@o` stands for the id of an upload that is open, `@f` for one that is finished, `@p` for a finished part.
+    /// In `bytes`, `@o` stands for the id of an upload that is open, `@f` for one that is finished, `@p` for a finished part,
+    /// `@s` for the id of a session, `@t` for its token.
     pub(crate) fn run(&self, bytes: &[u8]) {
         typed(bytes);
-        let mut paths = Vec::new();
-        let sent = self.filled(bytes, &mut paths);
+        let mut ends = Vec::new();
+        let sent = self.filled(bytes, &mut ends);
         let came = self.talk(&sent);
         // What goes over to HTTP/2 is answered in its frames.
         if !sent.starts_with(b"PRI * HTTP/2.0") {
@@ -81,19 +82,16 @@ impl Target {
                 .windows(4)
                 .any(|four| four.eq_ignore_ascii_case(b"HEAD"));
             let answers = answers(&came, bodiless);
-            paths.extend(answers.iter().filter_map(Answer::location));
+            ends.extend(answers.iter().filter_map(Answer::end));
             let mut seen = self.seen.lock().expect("no panic");
             for answer in answers {
                 *seen.entry(answer.status).or_default() += 1;
             }
         }
-        for path in &paths {
-            let gone = self.ask(
-                format!("DELETE {path} HTTP/1.1\r\nTus-Resumable: 1.0.0\r\n").as_bytes(),
-                b"",
-            );
+        for end in &ends {
+            let gone = self.ask(end.as_bytes(), b"");
             // A request among the bytes may have ended it.
-            assert!(matches!(gone.status, 204 | 404), "{path}: {gone:?}");
+            assert!(matches!(gone.status, 204 | 404), "{end}: {gone:?}");
         }
         self.nothing_is_left();
         assert_eq!(PANICS.load(Ordering::Relaxed), 0, "no thread panicked");
@@ -119,36 +117,36 @@ impl Target {
         answers.remove(0)
     }
 
-    /// `bytes` with uploads in the places of their signs; their paths go to `paths`.
-    fn filled(&self, bytes: &[u8], paths: &mut Vec<String>) -> Vec<u8> {
-        let stream = "Content-Type: application/offset+octet-stream\r\n";
+    /// `bytes` with uploads and a session in the places of their signs; how each is ended goes to `ends`.
+    fn filled(&self, bytes: &[u8], ends: &mut Vec<String>) -> Vec<u8> {
         let kinds = [
-            (b"@o", "Upload-Defer-Length: 1"),
+            (*b"@o", "Upload-Defer-Length: 1"),
             (
-                b"@f",
+                *b"@f",
                 "Upload-Length: 3\r\nUpload-Metadata: filename YS50eHQ=,filetype dGV4dC9wbGFpbg==",
             ),
-            (b"@p", "Upload-Length: 3\r\nUpload-Concat: partial"),
+            (*b"@p", "Upload-Length: 3\r\nUpload-Concat: partial"),
         ];
         let mut filled = bytes.to_vec();
         for (sign, headers) in kinds {
-            let mut id = Vec::new();
-            let mut from = 0;
-            while let Some(at) = filled[from..].windows(2).position(|two| two == sign) {
-                if id.is_empty() {
-                    let head = format!(
-                        "POST /files/ HTTP/1.1\r\nTus-Resumable: 1.0.0\r\n{headers}\r\n{stream}"
-                    );
-                    let path = self
-                        .ask(head.as_bytes(), b"abc")
-                        .location()
-                        .expect("an upload");
-                    id = path["/files/".len()..].into();
-                    paths.push(path);
-                }
-                filled.splice(from + at..from + at + 2, id.iter().copied());
-                from += at + id.len();
+            if has(&filled, sign) {
+                let head = format!(
+                    "POST /files/ HTTP/1.1\r\nTus-Resumable: 1.0.0\r\n{headers}\r\n\
+                     Content-Type: application/offset+octet-stream\r\n"
+                );
+                let made = self.ask(head.as_bytes(), b"abc");
+                let path = made.location().expect("an upload");
+                put(&mut filled, sign, &path["/files/".len()..]);
+                ends.extend(made.end());
             }
+        }
+        if has(&filled, *b"@s") || has(&filled, *b"@t") {
+            let head = b"POST /uploads/initialize HTTP/1.1\r\n";
+            let made = self.ask(head, br#"{"filename":"a","size":3}"#);
+            let (id, token) = made.session().expect("a session");
+            put(&mut filled, *b"@s", &id);
+            put(&mut filled, *b"@t", &token);
+            ends.extend(made.end());
         }
         filled
     }
@@ -158,7 +156,7 @@ impl Target {
         let begin = Instant::now();
         loop {
             let mut left = Vec::new();
-            for tree in ["files", "info", "segments"] {
+            for tree in ["files", "info", "segments", "sessions"] {
                 files(&self.dir.path().join("data").join(tree), &mut left);
             }
             if left.is_empty() {
@@ -179,6 +177,17 @@ impl Drop for Target {
             running.stop();
             self.runtime.block_on(running.wait());
         }
+    }
+}
+
+fn has(bytes: &[u8], sign: [u8; 2]) -> bool {
+    bytes.windows(2).any(|two| two == sign)
+}
+
+/// Puts `text` in every place of `sign`.
+fn put(bytes: &mut Vec<u8>, sign: [u8; 2], text: &str) {
+    while let Some(at) = bytes.windows(2).position(|two| two == sign) {
+        bytes.splice(at..at + 2, text.bytes());
     }
 }
 

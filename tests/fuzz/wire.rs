@@ -27,6 +27,8 @@ const HEADERS: &[&str] = &[
     "last-modified",
     "location",
     "retry-after",
+    "sec-websocket-accept",
+    "sec-websocket-version",
     "transfer-encoding",
     "tus-checksum-algorithm",
     "tus-extension",
@@ -39,7 +41,10 @@ const HEADERS: &[&str] = &[
     "upload-length",
     "upload-metadata",
     "upload-offset",
+    "upgrade",
     "vary",
+    "www-authenticate",
+    "x-accel-buffering",
     "x-content-type-options",
     "x-request-id",
 ];
@@ -65,9 +70,38 @@ impl Answer {
         let at = location.rfind("/files/").expect("the base path");
         Some(location[at..].to_owned())
     }
+
+    /// Id and token of the session that began with this answer.
+    pub(crate) fn session(&self) -> Option<(String, String)> {
+        if self.status != 201 {
+            return None;
+        }
+        let session: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        let text = |name| Some(session.get(name)?.as_str()?.to_owned());
+        Some((text("session_id")?, text("session_token")?))
+    }
+
+    /// How the request begins that ends the upload or the session that began with this answer.
+    pub(crate) fn end(&self) -> Option<String> {
+        let (path, header) = match (self.location(), self.session()) {
+            (Some(path), _) => (path, "Tus-Resumable: 1.0.0".to_owned()),
+            (None, Some((id, token))) => (
+                format!("/uploads/{id}"),
+                format!("Authorization: Bearer {token}"),
+            ),
+            (None, None) => return None,
+        };
+        Some(format!("DELETE {path} HTTP/1.1\r\n{header}\r\n"))
+    }
+
+    /// Whether what follows the head is no body that ends: events, which last as long as their client, or a WebSocket.
+    fn is_stream(&self) -> bool {
+        self.status == 101 || self.header("content-type") == Some(b"text/event-stream")
+    }
 }
 
-/// Sends `bytes` on a connection of their own, and reads all that comes back until the server closes.
+/// Sends `bytes` on a connection of their own, and reads all that comes back until the server closes, or begins to tell
+/// events.
 pub(crate) fn talk(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(addr).expect("the server listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -82,12 +116,24 @@ pub(crate) fn talk(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         assert!(begin.elapsed() < PATIENCE, "neither answered nor closed");
         match stream.read(&mut buffer) {
             Ok(0) => return read,
-            Ok(n) => read.extend_from_slice(&buffer[..n]),
+            Ok(n) => {
+                read.extend_from_slice(&buffer[..n]);
+                if tells_events(&read) {
+                    return read;
+                }
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return read,
             Err(error) => panic!("neither answered nor closed: {error}"),
         }
     }
+}
+
+/// Whether a stream of events has begun. A client that has closed its side may still read: the server does not end it.
+fn tells_events(read: &[u8]) -> bool {
+    let kind: &[u8] = b"\r\ncontent-type: text/event-stream\r\n";
+    let at = read.windows(kind.len()).position(|line| line == kind);
+    at.is_some_and(|at| read[at..].windows(4).any(|four| four == b"\r\n\r\n"))
 }
 
 /// The answers in what came back, interim ones too. Each must be well-formed: it panics on what is not. `bodiless`: there may
@@ -147,6 +193,9 @@ fn head(head: &[u8]) -> Answer {
 
 /// The answer's body, and what follows it.
 fn body<'r>(answer: &Answer, rest: &'r [u8], bodiless: bool) -> (Vec<u8>, &'r [u8]) {
+    if answer.is_stream() {
+        return (rest.to_vec(), &[]);
+    }
     if answer.status < 200 || matches!(answer.status, 204 | 304) {
         return (Vec::new(), rest);
     }
@@ -169,8 +218,8 @@ fn body<'r>(answer: &Answer, rest: &'r [u8], bodiless: bool) -> (Vec<u8>, &'r [u
 fn problem(answer: &Answer, bodiless: bool) {
     let known = matches!(
         answer.status,
-        100 | 200 | 201 | 204 | 206 | 304 | 400 | 403 | 404 | 405 | 409 | 410 | 412
-            ..=416 | 423 | 431 | 460 | 501 | 503
+        100 | 101 | 200 | 201 | 204 | 206 | 304 | 400 | 401 | 403 | 404 | 405 | 409 | 410 | 412
+            ..=416 | 422 | 423 | 426 | 429 | 431 | 460 | 501 | 503 | 507
     );
     assert!(known, "{answer:?}");
     let is_problem = answer.header("content-type") == Some(b"application/problem+json");

@@ -98,10 +98,13 @@ impl Deref for Server {
     }
 }
 
+/// Where in a data directory files lie, but for the state store's.
+pub const TREES: [&str; 4] = ["files", "info", "segments", "sessions"];
+
 /// Every file below a data directory but the state store's, as paths relative to it.
 pub fn stored_files(data: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for tree in ["files", "info", "segments", "sessions"] {
+    for tree in TREES {
         walk(&data.join(tree), &mut |path| {
             let below = path.strip_prefix(data).expect("below");
             found.push(below.display().to_string());
