@@ -1,14 +1,14 @@
 //! A start after `kill -9` with 100,000 uploads on record.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use highwater::state::sled::SledState;
 use highwater::state::{Change, Detail, Promise, StateStore};
 use highwater::upload::{Kind, Record, UploadId};
 
-use crate::support::{Conn, Process, bytes, figure, rounds, same};
+use crate::support::process::{command, released};
+use crate::support::{Conn, Process, bytes, figure, same};
 
 const NAME: &str = "a start with 100,000 records";
 const RECORDS: usize = 100_000;
@@ -53,20 +53,8 @@ async fn a_start_after_a_kill_with_100_000_records_takes_under_a_second() {
     assert!(*best < limit, "{best:?} is over {limit:?}");
 }
 
-/// The optimized binary, where `HIGHWATER_BIN` names it. The full round cannot do without.
-fn released() -> Option<PathBuf> {
-    let named = std::env::var_os("HIGHWATER_BIN").map(PathBuf::from);
-    assert!(
-        named.is_some() || rounds(0, 1) == 0,
-        "HIGHWATER_BIN is not set: cargo build --release, and HIGHWATER_BIN=target/release/highwater"
-    );
-    named
-}
-
 fn start(binary: &Path, data: &Path) -> Process {
-    let mut command = Command::new(binary);
-    command.args(["--port", "0", "--upload-dir"]).arg(data);
-    Process::spawn(command).expect("the server listens")
+    Process::spawn(command(binary, data)).expect("the server listens")
 }
 
 /// A server with bodies in its hands is killed; answers with an upload that is complete.
