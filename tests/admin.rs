@@ -17,7 +17,7 @@ fn json(reply: &Reply) -> Value {
         Some("application/json"),
         "{reply:?}"
     );
-    serde_json::from_slice(&reply.body).expect("JSON")
+    reply.json()
 }
 
 /// What GET of this path tells.

@@ -1,6 +1,6 @@
 //! Checksums, in the head and in a trailer: a mismatch, or a cut, keeps nothing, and a retry works.
 
-use crate::support::{Server, bytes, checksum as sum, start, until};
+use crate::support::{Server, bytes, checksum as sum, file_of, len_of, start, until};
 use highwater::protocol::checksum::Algorithm;
 
 #[tokio::test]
@@ -163,13 +163,9 @@ async fn cut(server: &Server, path: &str, offset: u64, head: &str) {
     conn.send(b"3e8\r\n").await;
     conn.send(&[7; 1000]).await;
     conn.send(b"\r\n").await;
-    let file = server
-        .data()
-        .join("files")
-        .join(&crate::support::id(path)[..2])
-        .join(crate::support::id(path));
+    let file = file_of(&server.data(), path);
     until("the bytes are on the disk", || async {
-        std::fs::metadata(&file).is_ok_and(|file| file.len() > offset)
+        len_of(&file) > offset
     })
     .await;
     assert_eq!(
@@ -195,12 +191,7 @@ async fn invariant_3_a_cut_body_under_a_checksum_keeps_nothing() {
     for head in [checked.as_str(), announced] {
         cut(&server, &path, 100, head).await;
         until("the cut is noticed and undone", || async {
-            let file = server
-                .data()
-                .join("files")
-                .join(&crate::support::id(&path)[..2])
-                .join(crate::support::id(&path));
-            std::fs::metadata(&file).is_ok_and(|file| file.len() == 100)
+            len_of(&file_of(&server.data(), &path)) == 100
         })
         .await;
         assert_eq!(server.offset(&path).await, 100);

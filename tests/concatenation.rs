@@ -3,14 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::{Server, bytes, id, start, start_with, until};
+use crate::support::{Server, bytes, file_of, id, start, start_with, until};
 
 fn file(server: &Server, path: &str) -> PathBuf {
-    server
-        .data()
-        .join("files")
-        .join(&id(path)[..2])
-        .join(id(path))
+    file_of(&server.data(), path)
 }
 
 async fn assembled(server: &Server, path: &str) {
@@ -190,14 +186,7 @@ async fn bad_parts_are_refused_and_nothing_is_created() {
 #[tokio::test]
 async fn a_final_waits_for_its_parts() {
     let server = start().await;
-    let post = |length: u64| {
-        server
-            .tus("POST", "/files/")
-            .header("Upload-Length", length)
-            .header("Upload-Concat", "partial")
-    };
-    let a = post(10).send().await.location_path();
-    let b = post(5).send().await.location_path();
+    let (a, b) = (server.partial(10).await, server.partial(5).await);
     let reply = server.join(&[a.clone(), b.clone()]).await;
     assert_eq!((reply.status, reply.header("Upload-Offset")), (201, None));
     let path = reply.location_path();
@@ -227,16 +216,7 @@ async fn a_final_waits_for_its_parts() {
 #[tokio::test]
 async fn a_waiting_final_survives_a_restart_and_fails_when_a_part_goes() {
     let mut server = start().await;
-    let post = || {
-        server
-            .tus("POST", "/files/")
-            .header("Upload-Length", 4)
-            .header("Upload-Concat", "partial")
-    };
-    let (a, b) = (
-        post().send().await.location_path(),
-        post().send().await.location_path(),
-    );
+    let (a, b) = (server.partial(4).await, server.partial(4).await);
     let first = server.join(&[a.clone(), b.clone()]).await.location_path();
     let second = server.join(&[b.clone(), b.clone()]).await.location_path();
     server.restart().await;
@@ -255,9 +235,7 @@ async fn a_waiting_final_fails_as_soon_as_a_part_goes() {
     for gone in 0..3 {
         let mut parts = Vec::new();
         for _ in 0..3 {
-            let post = server.tus("POST", "/files/").header("Upload-Length", 4);
-            let created = post.header("Upload-Concat", "partial").send().await;
-            parts.push(created.location_path());
+            parts.push(server.partial(4).await);
         }
         let path = server.join(&parts).await.location_path();
         assert_eq!(server.delete(&parts[gone]).await.status, 204);

@@ -173,14 +173,7 @@ async fn invariant_1_a_join_that_was_acknowledged_holds() {
         same(&server.get(&path).await.body, &[a.clone(), b].concat());
 
         // One that waits, for a part that is not begun.
-        let post = server
-            .tus("POST", "/files/")
-            .header("Upload-Length", 50_000);
-        let last = post
-            .header("Upload-Concat", "partial")
-            .send()
-            .await
-            .location_path();
+        let last = server.partial(50_000).await;
         let waiting = server
             .join(&[parts[0].clone(), last.clone()])
             .await

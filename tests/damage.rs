@@ -11,12 +11,6 @@ fn told(reply: &Reply) -> (u16, &str) {
     (reply.status, reply.code.as_str())
 }
 
-async fn whole(server: &Process, body: &[u8]) -> String {
-    let path = server.create(body.len() as u64).await;
-    assert_eq!(server.patch(&path, 0, body).send().await.status, 204);
-    path
-}
-
 /// Three uploads: one to be harmed, one in the middle of its bytes, one complete.
 struct Three {
     dir: tempfile::TempDir,
@@ -34,8 +28,8 @@ impl Three {
         assert_eq!(server.patch(&begun, 0, half).send().await.status, 204);
         Self {
             begun,
-            done: whole(server, &bytes(2, Self::LENGTH)).await,
-            other: whole(server, b"other").await,
+            done: server.whole(&bytes(2, Self::LENGTH)).await,
+            other: server.whole(b"other").await,
             dir,
         }
     }
@@ -54,7 +48,7 @@ impl Three {
         assert_eq!(told(&got), (410, "blob-lost"));
         assert_eq!(server.head(&self.done).await.status, 410);
         assert_eq!(server.get(&self.other).await.body, b"other");
-        whole(server, b"a new one").await;
+        server.whole(b"a new one").await;
     }
 
     /// Each of the harmed ones has a line that says so.
@@ -162,7 +156,7 @@ async fn a_record_that_rots_harms_its_own_upload_only() {
     }
     assert_eq!(server.get(&three.other).await.body, b"other");
     assert_eq!(server.delete(&three.other).await.status, 204);
-    whole(&server, b"a new one").await;
+    server.whole(b"a new one").await;
 }
 
 #[tokio::test]
@@ -195,7 +189,7 @@ async fn a_disk_that_turns_read_only_acknowledges_nothing_and_takes_nothing_back
     let mut server = Process::start(&disk.path().join("data"), &[]);
     let begun = server.create(10).await;
     assert_eq!(server.patch(&begun, 0, "hello").send().await.status, 204);
-    let done = whole(&server, b"complete").await;
+    let done = server.whole(b"complete").await;
     let unsynced = server.create(1 << 20).await;
     let mut conn = server.hang(&unsynced, 0, 1 << 20, &[7; 1000]).await;
     server.create(1).await; // after it no record is left to be written

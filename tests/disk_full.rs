@@ -7,18 +7,11 @@ use crate::support::{Process, bytes, file_of, stored_files, until};
 
 const MIB: usize = 1 << 20;
 
-/// An upload of these bytes, complete.
-async fn whole(server: &Process, body: &[u8]) -> String {
-    let path = server.create(body.len() as u64).await;
-    assert_eq!(server.patch(&path, 0, body).send().await.status, 204);
-    path
-}
-
 /// What fits of a PATCH is kept and told, others are not harmed, and with space all goes on.
 async fn what_fits_is_kept(disk: &Disk) {
     let data = disk.path().join("data");
     let mut server = Process::start(&data, &[]);
-    let ballast = whole(&server, &bytes(1, 8 * MIB)).await;
+    let ballast = server.whole(&bytes(1, 8 * MIB)).await;
     let other = server.create(2 * MIB as u64).await;
     let mut in_hand = server.hang(&other, 0, 2 * MIB as u64, &bytes(2, MIB)).await;
     let filler = disk.fill_but(3 * MIB as u64);
@@ -95,7 +88,7 @@ async fn a_creation_without_space_leaves_nothing() {
     assert_eq!(stored_files(&data), files);
     assert_eq!(server.offset(&before).await, 0);
     drop(filler);
-    whole(&server, b"hello").await;
+    server.whole(b"hello").await;
     assert!(server.terminate().0);
     let server = Process::start(&data, &[]);
     assert_eq!(server.offset(&before).await, 0);
@@ -146,7 +139,7 @@ async fn a_final_without_space_stays_a_list_until_there_is_some() {
     let disk = Disk::ext4(160);
     let data = disk.path().join("data");
     let mut server = Process::start(&data, &[]);
-    let ballast = whole(&server, &bytes(1, 16 * MIB)).await;
+    let ballast = server.whole(&bytes(1, 16 * MIB)).await;
     let (first, second) = (bytes(2, 6 * MIB), bytes(3, 5 * MIB));
     let parts = [server.part(&first).await, server.part(&second).await];
     // 64 MiB are left to uploads, and not assembled into.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::{Server, bytes, id, start, start_with};
+use crate::support::{Server, bytes, file_of, start, start_with};
 
 async fn upload(server: &Server, metadata: &[(&str, &[u8])], data: &[u8]) -> String {
     let pairs: Vec<_> = metadata
@@ -169,15 +169,8 @@ async fn bytes_that_are_gone_are_told_and_the_others_go_on() {
         upload(&server, &[], b"short").await,
         upload(&server, &[], b"fine").await,
     );
-    let file = |path: &str| {
-        server
-            .data()
-            .join("files")
-            .join(&id(path)[..2])
-            .join(id(path))
-    };
-    std::fs::remove_file(file(&lost)).unwrap();
-    std::fs::write(file(&short), b"sho").unwrap();
+    std::fs::remove_file(file_of(&server.data(), &lost)).unwrap();
+    std::fs::write(file_of(&server.data(), &short), b"sho").unwrap();
     for path in [&lost, &short] {
         let reply = server.get(path).await;
         assert_eq!((reply.status, reply.code.as_str()), (410, "blob-lost"));
@@ -188,12 +181,7 @@ async fn bytes_that_are_gone_are_told_and_the_others_go_on() {
     assert_eq!(server.patch(&open, 0, "12345").send().await.status, 204);
     let mut server = server;
     server.stop().await;
-    let file = server
-        .data()
-        .join("files")
-        .join(&id(&open)[..2])
-        .join(id(&open));
-    std::fs::write(file, b"12").unwrap();
+    std::fs::write(file_of(&server.data(), &open), b"12").unwrap();
     server.restart().await;
     let reply = server.patch(&open, 5, "67890").send().await;
     assert_eq!((reply.status, reply.code.as_str()), (410, "blob-lost"));

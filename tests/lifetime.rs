@@ -104,13 +104,7 @@ async fn a_waiting_final_keeps_its_parts() {
     let loose = server.part(b"loose").await;
     // Half of the part's life has to pass: the final is younger than it, and holds it.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let late = server
-        .tus("POST", "/files/")
-        .header("Upload-Length", 4)
-        .header("Upload-Concat", "partial")
-        .send()
-        .await;
-    let late = late.location_path();
+    let late = server.partial(4).await;
     let whole = server
         .join(&[early.clone(), late.clone()])
         .await

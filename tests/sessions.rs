@@ -10,7 +10,7 @@ use highwater::protocol::sha256::Sum;
 use serde_json::{Value, json};
 
 use crate::support::session::CHUNK;
-use crate::support::{bytes, checksum, len_of, same, start, until};
+use crate::support::{bytes, checksum, file_of, len_of, same, start, until};
 
 #[tokio::test]
 async fn a_new_session_is_told_with_all_that_a_client_needs() {
@@ -89,11 +89,7 @@ async fn chunks_come_in_any_order_and_make_one_file_without_a_copy() {
         });
         assert_eq!(reply.json(), wanted);
     }
-    let file = server
-        .data()
-        .join("files")
-        .join(&session.id[..2])
-        .join(&session.id);
+    let file = file_of(&server.data(), &session.id);
     assert_eq!(
         len_of(&file),
         data.len() as u64,

@@ -242,12 +242,10 @@ impl Load {
     /// So many uploads come, and go at some point of their lives.
     async fn churn(&mut self, times: usize) {
         for _ in 0..times.div_ceil(LANES) {
-            let mut places: Vec<_> = (0..LANES)
-                .map(|_| usize::try_from(self.dice.below(UPLOADS as u64)).expect("small"))
-                .collect();
+            let mut places: Vec<_> = (0..LANES).map(|_| self.dice.index(UPLOADS)).collect();
             places.sort_unstable();
             places.dedup();
-            let at = usize::try_from(self.dice.below((UPLOADS - LANES) as u64)).expect("small");
+            let at = self.dice.index(UPLOADS - LANES);
             self.patch(at..at + LANES).await;
             self.replace(places).await;
         }

@@ -9,7 +9,7 @@ const MIB: u64 = 1 << 20;
 async fn level_is(server: &Client, level: &str) {
     until(level, || async {
         let ready = server.get("/readyz").await;
-        let body: serde_json::Value = serde_json::from_slice(&ready.body).expect("JSON");
+        let body = ready.json();
         assert_eq!(ready.status == 200, body["ready"] == true);
         body["disk"] == level
     })

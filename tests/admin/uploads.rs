@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use highwater::state::sled::SledState;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{json, post, told};
+use crate::support::process::{command, released};
 use crate::support::{
     Client, Process, bytes, figure, id, percentile, rounds, start, start_with, stored_files, until,
 };
@@ -33,12 +33,7 @@ async fn lists_are_filtered_sorted_and_paged() {
         open.push(id(&path).to_owned());
     }
     let part = server.part(b"whole").await;
-    let waiting = server.tus("POST", "/files/").header("Upload-Length", 5);
-    let waiting = waiting
-        .header("Upload-Concat", "partial")
-        .send()
-        .await
-        .location_path();
+    let waiting = server.partial(5).await;
     let gone = server.create(1).await;
     assert_eq!(server.delete(&gone).await.status, 204);
     let list = async |query: &str| told(&server, &format!("/admin/uploads/active?{query}")).await;
@@ -278,15 +273,9 @@ async fn a_page_of_very_many_uploads() {
     let many = rounds(10_000, 100_000);
     let dir = tempfile::tempdir().expect("a temporary directory");
     fill(&dir.path().join("state"), many).await;
-    let mut command = match std::env::var_os("HIGHWATER_BIN") {
-        Some(binary) => Command::new(binary),
-        None => Command::new(env!("CARGO_BIN_EXE_highwater")),
-    };
-    command
-        .args(["--port", "0", "--upload-dir"])
-        .arg(dir.path());
+    let binary = released().unwrap_or_else(|| env!("CARGO_BIN_EXE_highwater").into());
     let started = Instant::now();
-    let server = Process::spawn(command).expect("it listens");
+    let server = Process::spawn(command(binary, dir.path())).expect("it listens");
     let started = started.elapsed();
     let (path, end) = (server.create(1 << 30).await, CancellationToken::new());
     let beside = tokio::spawn(send_bytes(*server, path, end.clone()));

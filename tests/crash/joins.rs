@@ -12,12 +12,7 @@ async fn invariant_7_a_waiting_final_finds_its_last_part_complete_after_a_crash(
     let mut server = Mortal::new(PROCESS);
     let (a, b) = (bytes(5, 1000), bytes(6, 2000));
     let first = server.part(&a).await;
-    let post = server.tus("POST", "/files/").header("Upload-Length", 2000);
-    let last = post
-        .header("Upload-Concat", "partial")
-        .send()
-        .await
-        .location_path();
+    let last = server.partial(2000).await;
     let path = server.join(&[first, last.clone()]).await.location_path();
     // The end of the body never comes.
     let _conn = server

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::{Mortal, PROCESS};
 use crate::support::session::CHUNK;
-use crate::support::{Dice, Session, bytes, figure, rounds, same, seed, stored_files, until};
+use crate::support::{
+    Dice, Session, bytes, figure, file_of, rounds, same, seed, stored_files, until,
+};
 
 impl Mortal {
     /// The session, at the server that is there now.
@@ -31,8 +33,7 @@ impl Mortal {
     }
 
     fn file_of_session(&self, session: &Session) -> PathBuf {
-        let shard = self.data().join("files").join(&session.id[..2]);
-        shard.join(&session.id)
+        file_of(&self.data(), &session.id)
     }
 }
 

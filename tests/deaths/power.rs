@@ -10,7 +10,7 @@ use super::check::{Check, Found, Promise};
 use super::load::Load;
 use crate::support::disk::Disk;
 use crate::support::power::{Cut, start_on_boot};
-use crate::support::{Dice, Process, bytes, figure, id, rounds, same, seed, until};
+use crate::support::{Dice, bytes, figure, id, rounds, same, seed, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_power_cuts_process_tells_nothing_wrong() {
@@ -92,19 +92,19 @@ async fn after_a_power_cut_process_has_what_was_complete_for_a_while() {
     let arguments = ["--durability", "process", "--log-level", "debug"];
     let first = start_on_boot(&disk, &data, "one", &arguments);
     let old = [bytes(1, 300_000), bytes(2, 200_000)];
-    let early = whole(&first, &old[0]).await;
+    let early = first.whole(&old[0]).await;
     first.kill();
     let mut server = start_on_boot(&disk, &data, "one", &arguments);
     let parts = [server.part(&old[0]).await, server.part(&old[1]).await];
     let joined = server.join(&parts).await.location_path();
-    let late = whole(&server, &old[1]).await;
+    let late = server.whole(&old[1]).await;
     for path in [&early, &joined, &parts[0], &parts[1], &late] {
         server.wait_for_line(&format!(
             "synced a while after it was complete id={}",
             id(path)
         ));
     }
-    let fresh = whole(&server, &old[1]).await;
+    let fresh = server.whole(&old[1]).await;
     // A creation is flushed, and what came before it with it.
     server.create(1).await;
     // All of it is written, as by somebody's sync, but for what only a sync of the upload makes known.
@@ -120,10 +120,4 @@ async fn after_a_power_cut_process_has_what_was_complete_for_a_while() {
     for reply in [server.head(&fresh).await, server.get(&fresh).await] {
         assert_eq!(reply.status, 410, "{reply:?}");
     }
-}
-
-async fn whole(server: &Process, bytes: &[u8]) -> String {
-    let path = server.create(bytes.len() as u64).await;
-    assert_eq!(server.patch(&path, 0, bytes).send().await.status, 204);
-    path
 }

@@ -186,7 +186,7 @@ impl User {
         mut bytes: Vec<u8>,
     ) -> Option<()> {
         let algorithms = [Algorithm::Crc32c, Algorithm::Md5, Algorithm::Sha1];
-        let which = usize::try_from(self.dice.below(3)).ok()?;
+        let which = self.dice.index(algorithms.len());
         let sum = checksum(algorithms[which], &bytes);
         let spoilt = self.dice.below(6) == 0;
         if spoilt {
@@ -366,7 +366,7 @@ impl User {
             tokio::time::sleep(Duration::from_millis(1)).await;
             return Some(());
         }
-        let which = usize::try_from(self.dice.below(known.len() as u64)).ok()?;
+        let which = self.dice.index(known.len());
         let (upload, told) = (&known[which], known[which].told());
         if upload.is_complete() && self.dice.below(4) == 0 {
             let get = self.client.tus("GET", &upload.path()?);

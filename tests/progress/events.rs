@@ -161,11 +161,7 @@ async fn every_end_is_told_and_seen_by_those_who_come_later() {
 async fn waiting(server: &crate::support::Server, lengths: [u64; 2]) -> (Vec<String>, String) {
     let mut parts = Vec::new();
     for length in lengths {
-        let created = server
-            .tus("POST", "/files/")
-            .header("Upload-Length", length)
-            .header("Upload-Concat", "partial");
-        parts.push(created.send().await.location_path());
+        parts.push(server.partial(length).await);
     }
     let joined = server.join(&parts).await;
     assert_eq!(joined.status, 201, "{joined:?}");
@@ -292,7 +288,7 @@ async fn who_comes_back_gets_what_was_missed_and_after_a_restart_a_snapshot() {
     assert_eq!(snapshot["bytes_transferred"], 6);
 }
 
-/// Following all is not on the wire: it is for administrators, and there are none yet.
+/// Following all is the engine's alone: no request asks for it.
 #[tokio::test]
 async fn one_who_follows_all_sees_uploads_come_and_end() {
     let (engine, steps) = slow::engine().await;

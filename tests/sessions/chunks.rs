@@ -8,7 +8,7 @@ use highwater::protocol::sha256::Sum;
 use serde_json::json;
 
 use crate::support::session::CHUNK;
-use crate::support::{Session, bytes, same, start, start_with, until};
+use crate::support::{Session, bytes, file_of, same, start, start_with, until};
 
 #[tokio::test]
 async fn a_chunk_has_its_size_and_its_number() {
@@ -67,11 +67,7 @@ async fn a_repeat_is_hashed_and_never_written() {
     let data = bytes(3, 2 * CHUNK);
     let session = server.session_of(&data).await;
     assert_eq!(session.send(1, &data).await.status, 201);
-    let file = server
-        .data()
-        .join("files")
-        .join(&session.id[..2])
-        .join(&session.id);
+    let file = file_of(&server.data(), &session.id);
     let written = || std::fs::metadata(&file).unwrap().modified().unwrap();
     let before = written();
     let again = session.send(1, &data).await;

@@ -66,4 +66,9 @@ impl Dice {
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % n
     }
+
+    /// A place in a list of `len`.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a usize")
+    }
 }

@@ -70,16 +70,28 @@ impl Client {
         self.tus("DELETE", path).send().await
     }
 
-    /// A complete partial upload with these bytes.
-    pub async fn part(&self, bytes: &[u8]) -> String {
+    /// A complete upload with these bytes.
+    pub async fn whole(&self, bytes: &[u8]) -> String {
+        let path = self.create(bytes.len() as u64).await;
+        assert_eq!(self.patch(&path, 0, bytes).send().await.status, 204);
+        path
+    }
+
+    /// Creates a partial upload and returns the path of its URL.
+    pub async fn partial(&self, length: u64) -> String {
         let created = self
             .tus("POST", "/files/")
-            .header("Upload-Length", bytes.len())
+            .header("Upload-Length", length)
             .header("Upload-Concat", "partial")
             .send()
             .await;
         assert_eq!(created.status, 201, "{created:?}");
-        let path = created.location_path();
+        created.location_path()
+    }
+
+    /// A complete partial upload with these bytes.
+    pub async fn part(&self, bytes: &[u8]) -> String {
+        let path = self.partial(bytes.len() as u64).await;
         if !bytes.is_empty() {
             assert_eq!(self.patch(&path, 0, bytes).send().await.status, 204);
         }

@@ -111,13 +111,13 @@ async fn relay(
         .into_iter()
         .filter(|(_, ends)| !ends.is_empty())
         .collect();
-    let (place, ends) = &possible[index(dice, possible.len())];
-    let end = ends[index(dice, ends.len())];
+    let (place, ends) = &possible[dice.index(possible.len())];
+    let end = ends[dice.index(ends.len())];
     pass(&mut server, &request.bytes[..end], dice).await?;
     if matches!(place, Place::BeforeAnswer | Place::InAnswer) {
         let answer = read_head(&mut server).await?;
         if *place == Place::InAnswer {
-            let some = 1 + index(dice, answer.len() - 1);
+            let some = 1 + dice.index(answer.len() - 1);
             client.write_all(&answer[..some]).await.ok()?;
         }
     }
@@ -132,7 +132,7 @@ async fn relay(
 
 /// Writes bytes in some pieces.
 async fn pass(server: &mut TcpStream, bytes: &[u8], dice: &mut Dice) -> Option<()> {
-    let piece = bytes.len() / (1 + index(dice, 4)) + 1;
+    let piece = bytes.len() / (1 + dice.index(4)) + 1;
     for piece in bytes.chunks(piece) {
         server.write_all(piece).await.ok()?;
         if dice.below(4) == 0 {
@@ -140,10 +140,6 @@ async fn pass(server: &mut TcpStream, bytes: &[u8], dice: &mut Dice) -> Option<(
         }
     }
     Some(())
-}
-
-fn index(dice: &mut Dice, len: usize) -> usize {
-    usize::try_from(dice.below(len as u64)).expect("below a usize")
 }
 
 /// Everything up to the end of an answer's head, and what came with it.

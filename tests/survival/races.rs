@@ -114,7 +114,7 @@ struct Racer {
 impl Racer {
     async fn race(mut self, round: Arc<Round>) {
         for _ in 0..=self.dice.below(STEPS as u64) {
-            let which = usize::try_from(self.dice.below(round.paths.len() as u64)).expect("small");
+            let which = self.dice.index(round.paths.len());
             if round.paths.len() > 1 && self.dice.below(4) == 0 {
                 self.join(&round).await;
             } else {
@@ -193,7 +193,7 @@ impl Racer {
         // In one piece, or with a moment in the middle for the others: mostly in the body.
         let split = match dice.below(4) {
             0 => end,
-            1 => usize::try_from(dice.below(end as u64)).expect("small"),
+            1 => dice.index(end),
             _ => end.saturating_sub(usize::try_from(dice.below(size)).expect("small")),
         };
         let pause = Duration::from_micros(dice.below(3) * dice.below(2000));

@@ -76,7 +76,7 @@ impl Worker {
     async fn patch(&mut self, at: usize) -> Option<(u16, u64)> {
         let left = self.data.len() - at;
         let size = match self.manner {
-            0 => 1 + usize::try_from(self.dice.below(2000)).expect("small"),
+            0 => 1 + self.dice.index(2000),
             _ => left,
         };
         let size = size.min(left);

@@ -95,7 +95,7 @@ impl Uploader {
     }
 
     async fn upload_part(&mut self, part: &[u8]) -> Result<String, String> {
-        let manner = Manner::ALL[usize::try_from(self.dice.below(6)).expect("small")];
+        let manner = Manner::ALL[self.dice.index(Manner::ALL.len())];
         let created = self.create(manner, part, Some("partial")).await?;
         let path = created.location_path();
         let at = created.number("Upload-Offset").unwrap_or(0);
