@@ -83,7 +83,7 @@ fn spurns(server: &Server, body: &Body<'_, '_>, id: &str) -> bool {
 
 fn merge_trailers(server: &Server, body: &Body<'_, '_>, id: &str) {
     let mut declared = body.trailers.all("Upload-Length");
-    if server.has(Flaw::TrailersMerged)
+    if server.has(Flaw::TrailerMerged)
         && let Some(length) = declared.next().and_then(digits)
         && let Ok(upload) = server.store.lock().find(id)
     {

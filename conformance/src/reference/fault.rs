@@ -301,7 +301,6 @@ flaws! {
     TrailersUnread: "takes trailers for the next request",
     ChunkSizeWraps: "reads chunk sizes in 32 bits",
     ChunkedCutTaken: "takes a chunked body that was cut between chunks for a whole one",
-    TrailersMerged: "takes trailers for fields of the head",
     CutKeptOpen: "leaves the connection open after a body that was cut",
     ContinueOnly: "says nothing after 100 Continue",
     ContinueBodyMissed: "misses the content that came before its 100 Continue",
