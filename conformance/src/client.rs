@@ -34,6 +34,14 @@ pub struct Server {
     pub end: Instant,
 }
 
+impl Server {
+    /// Whether it announced an extension.
+    #[must_use]
+    pub fn offers(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|name| name == extension)
+    }
+}
+
 /// A request and what came of it, for people.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Exchange {
@@ -95,6 +103,13 @@ impl<'s> Client<'s> {
     #[must_use]
     pub fn bare_post(&self) -> Request {
         self.request("POST", &self.server.url).body("")
+    }
+
+    /// OPTIONS of the creation URL as the spec wants it: without a version.
+    #[must_use]
+    pub fn options(&self) -> Request {
+        self.request("OPTIONS", &self.server.url)
+            .without("Tus-Resumable")
     }
 
     /// HEAD of an upload.
@@ -281,8 +296,7 @@ impl<'s> Client<'s> {
 
     /// Terminates what the case made. An upload that is left over is no failure.
     pub fn clean_up(&self) {
-        let can = |name: &str| self.server.extensions.iter().any(|e| e == name);
-        if can("termination") {
+        if self.server.offers("termination") {
             for upload in self.made.take() {
                 let delete = self.request("DELETE", &upload).body("").to_bytes();
                 if let Ok(mut conn) = Conn::open(&self.server.url) {

@@ -102,8 +102,7 @@ fn gives_back(client: &Client<'_>) -> bool {
 /// Whether a preflight or a creation from a page is answered with any field of CORS.
 fn speaks_cors(client: &Client<'_>) -> bool {
     let preflight = client
-        .request("OPTIONS", &client.server.url)
-        .without("Tus-Resumable")
+        .options()
         .field("Access-Control-Request-Method", "POST");
     [preflight, client.post(0)].into_iter().any(|request| {
         let answer = client.send(&request.field("Origin", ORIGIN));
@@ -193,10 +192,7 @@ pub fn is_there(server: &Server) -> bool {
 fn lacks(server: &Server, need: Need) -> Option<String> {
     let small = |size: u64| size <= 16 * 1024 * 1024;
     let (there, what) = match need {
-        Need::Extension(name) => (
-            server.extensions.iter().any(|found| found == name),
-            format!("{name} is not advertised"),
-        ),
+        Need::Extension(name) => (server.offers(name), format!("{name} is not advertised")),
         Need::MaxSize => (
             server.max_size.is_some(),
             "no Tus-Max-Size is advertised".to_owned(),

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use tus_conformance::case::{Case, Level};
 use tus_conformance::cases;
-use tus_conformance::reference::{Fault, Reference};
+use tus_conformance::reference::{Fault, Flaw, Reference};
 use tus_conformance::run::{Tried, Verdict, look_at, run};
 use tus_conformance::target::Url;
 
@@ -38,6 +38,10 @@ fn the_list_holds_together() {
     assert_eq!(ids.len(), cases.len(), "an id is used twice");
     let clauses: BTreeSet<_> = cases.iter().map(|c| (c.section, c.clause)).collect();
     assert!(clauses.len() >= 200, "{} distinct clauses", clauses.len());
+    for flaw in Flaw::ALL {
+        let is_meant = |case: &&Case| case.fault == Some(Fault::Flaw(*flaw));
+        assert!(cases.iter().any(is_meant), "{flaw:?} has no case");
+    }
     for case in cases {
         let id = case.id;
         let shaped = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);

@@ -309,10 +309,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn options(client: &Client<'_>) -> Result<Response, Stop> {
-    let request = client
-        .request("OPTIONS", &client.server.url)
-        .without("Tus-Resumable");
-    Ok(client.send(&request.body(""))?)
+    Ok(client.send(&client.options().body(""))?)
 }
 
 /// The algorithms that the server lists and whose sums are known here.

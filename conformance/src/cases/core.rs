@@ -379,10 +379,9 @@ pub(super) fn succeeded(answer: &Response) -> Outcome {
     ensure(is_good, format!("answered by {}", answer.status))
 }
 
-/// OPTIONS as the spec wants it: without a version.
+/// OPTIONS with a body of nothing.
 pub(super) fn options(client: &Client<'_>) -> Request {
-    let request = client.request("OPTIONS", &client.server.url);
-    request.without("Tus-Resumable").body("")
+    client.options().body("")
 }
 
 /// A URL that looks like an upload's, and is none.

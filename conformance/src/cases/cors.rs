@@ -289,10 +289,7 @@ pub(super) const CASES: &[Case] = &[
         "It uses `OPTIONS` as method and includes the following header: `Access-Control-Request-Method`",
         Fault::Flaw(Flaw::OriginTakenForPreflight),
         |client| {
-            let request = client
-                .request("OPTIONS", &client.server.url)
-                .without("Tus-Resumable")
-                .field("Origin", ORIGIN);
+            let request = client.options().field("Origin", ORIGIN);
             let answer = client.send(&request)?;
             ensure(
                 answer.has("Tus-Version"),

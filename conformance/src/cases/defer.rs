@@ -1,8 +1,8 @@
 //! Lengths that are told later.
 
 use super::means::{
-    announces, ensure_announced, ensure_refused, ensure_status, ensure_taken, head, noise, not_so,
-    small_max,
+    announces, ensure_announced, ensure_refused, ensure_status, ensure_taken, head, located, noise,
+    not_so, small_max,
 };
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::Client;
@@ -82,9 +82,7 @@ pub(super) const CASES: &[Case] = &[
                 return Ok(());
             }
             ensure_taken("a creation", &answer)?;
-            let Ok(upload) = client.location(&answer) else {
-                return not_so("201 has no Location");
-            };
+            let upload = located(client, &answer)?;
             let answer = head(client, &upload)?;
             ensure(
                 answer.number("Upload-Length") == Some(5) && !answer.has(NAME),

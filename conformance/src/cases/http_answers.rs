@@ -1,6 +1,7 @@
 //! HTTP as an upload server needs it: what answers say.
 
 use super::core::{one_of, succeeded, unknown};
+use super::means::Date;
 use crate::case::{Case, Stop, ensure, must, should};
 use crate::client::{Client, OFFSET_STREAM};
 use crate::reference::{Fault, Flaw};
@@ -38,7 +39,8 @@ pub(super) const CASES: &[Case] = &[
             let upload = client.create(5)?;
             let answer = client.send(&client.head(&upload))?;
             let found = answer.get("Date").unwrap_or_default();
-            ensure(is_imf_fixdate(found), format!("Date: {found}"))
+            let is_fixdate = Date::parse(found).is_some_and(|date| date.fixdate);
+            ensure(is_fixdate, format!("Date: {found}"))
         },
     ),
     should(
@@ -129,17 +131,4 @@ pub(super) const CASES: &[Case] = &[
 /// A method that uploads know, sent to the creation URL.
 fn misdirected(client: &Client<'_>) -> Result<Response, Stop> {
     Ok(client.send(&client.patch(&client.server.url, 0).body("hello"))?)
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn is_imf_fixdate(text: &str) -> bool {
-    let pattern = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
-    text.len() == pattern.len()
-        && text.bytes().zip(pattern).all(|(byte, kind)| match kind {
-            b'0' => byte.is_ascii_digit(),
-            b'A' => byte.is_ascii_uppercase(),
-            b'a' => byte.is_ascii_lowercase(),
-            _ => byte == *kind,
-        })
-        && text.ends_with("GMT")
 }

@@ -270,7 +270,7 @@ pub(super) const CASES: &[Case] = &[
         "http.chunked.trailer-not-merged",
         TRAILERS,
         "A recipient MUST NOT merge a received trailer field into the header section unless its corresponding header field definition explicitly permits and instructs how the trailer field value can be safely merged.",
-        Fault::Flaw(Flaw::TrailersMerged),
+        Fault::Flaw(Flaw::TrailerMerged),
         |client| {
             let post = client.bare_post().field("Upload-Defer-Length", 1);
             let upload = client.create_by(&post)?;

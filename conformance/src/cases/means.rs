@@ -56,13 +56,15 @@ pub(super) fn head(client: &Client<'_>, upload: &Url) -> Result<Response, Stop> 
     }
 }
 
+/// Where a creation that was answered by 201 leads; whether it has to say so is for the cases about creation.
+pub(super) fn located(client: &Client<'_>, created: &Response) -> Result<Url, Stop> {
+    let found = client.location(created);
+    found.or_else(|_| not_so("201 has no Location"))
+}
+
 /// Whether OPTIONS names an extension now.
 pub(super) fn ensure_announced(client: &Client<'_>, extension: &str) -> Outcome {
-    let options = client
-        .request("OPTIONS", &client.server.url)
-        .without("Tus-Resumable")
-        .body("");
-    let answer = client.send(&options)?;
+    let answer = client.send(&client.options().body(""))?;
     let found = answer.list("Tus-Extension");
     ensure(
         found.iter().any(|name| name == extension),
@@ -71,7 +73,7 @@ pub(super) fn ensure_announced(client: &Client<'_>, extension: &str) -> Outcome 
 }
 
 /// What something that the server does not do leaves to say.
-pub(super) fn not_so(what: &str) -> Outcome {
+pub(super) fn not_so<T>(what: &str) -> Result<T, Stop> {
     Err(Stop::Skip(format!("the server does not do it: {what}")))
 }
 
@@ -157,7 +159,13 @@ impl Date {
         let year = if year < 100 { year + 2000 } else { year };
         let mut parts = time.split(':').map(|part| digits(part, 2..=2));
         let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
-        if parts.next().is_some() || h > 23 || m > 59 || s > 60 || year < 1970 {
+        if parts.next().is_some()
+            || h > 23
+            || m > 59
+            || s > 60
+            || !(1..=31).contains(&day)
+            || year < 1970
+        {
             return None;
         }
         let days = days_since_1970(year, month as u64 + 1, day);
@@ -233,6 +241,8 @@ mod tests {
             "2044-11-06T08:49:37Z",
             "2362034977",
             "Sun, 06 Nov 2044 08:49:37 UTC",
+            "Thu, 00 Jan 1970 00:00:00 GMT",
+            "Thu, 32 Jan 1970 00:00:00 GMT",
         ] {
             assert_eq!(Date::parse(text), None, "{text}");
         }

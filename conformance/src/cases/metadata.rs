@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::means::{ensure_taken, head, not_so};
+use super::means::{ensure_taken, head, located, not_so};
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::Client;
 use crate::reference::{Fault, Flaw};
@@ -241,9 +241,7 @@ fn told_pairs(answer: &Response) -> Result<Vec<(String, Vec<u8>)>, Stop> {
 fn ensure_pairs(client: &Client<'_>, header: &str, expected: &[(&str, &[u8])]) -> Outcome {
     let answer = client.send(&client.post(5).field(NAME, header))?;
     ensure_taken(&format!("{header:?}"), &answer)?;
-    let Ok(upload) = client.location(&answer) else {
-        return not_so("201 has no Location");
-    };
+    let upload = located(client, &answer)?;
     let answer = head(client, &upload)?;
     if !answer.has(NAME) {
         return nothing(client, header);
@@ -264,9 +262,7 @@ fn ensure_mended(client: &Client<'_>, headers: &[&str]) -> Outcome {
             continue;
         }
         ensure_taken(&format!("{header:?}"), &answer)?;
-        let Ok(upload) = client.location(&answer) else {
-            return not_so("201 has no Location");
-        };
+        let upload = located(client, &answer)?;
         let answer = head(client, &upload)?;
         if answer.has(NAME) {
             told_pairs(&answer)?;
@@ -296,9 +292,7 @@ fn smuggled(client: &Client<'_>) -> Outcome {
         )
     };
     clean("POST", &created)?;
-    let Ok(upload) = client.location(&created) else {
-        return not_so("201 has no Location");
-    };
+    let upload = located(client, &created)?;
     clean("HEAD", &client.send(&client.head(&upload))?)?;
     client.append(&upload, 0, b"hello")?;
     if client.server.downloads {

@@ -225,7 +225,7 @@ pub(super) const CASES: &[Case] = &[
         "Feature detection SHOULD be achieved by the Client sending an `OPTIONS` request and the Server responding with the \
          `Tus-Extension` header",
         "Tus-Extension",
-        |client| reads(client, options(client), "Tus-Extension"),
+        |client| reads(client, client.options(), "Tus-Extension"),
     ),
     exposed(
         Level::Should,
@@ -233,7 +233,7 @@ pub(super) const CASES: &[Case] = &[
         "tus 1.0.0, Core Protocol, Requests, OPTIONS",
         "It MAY include the `Tus-Extension` and `Tus-Max-Size` headers",
         "Tus-Max-Size",
-        |client| reads(client, options(client), "Tus-Max-Size"),
+        |client| reads(client, client.options(), "Tus-Max-Size"),
     )
     .needs(&[Need::Cors, Need::MaxSize]),
     exposed(
@@ -242,7 +242,7 @@ pub(super) const CASES: &[Case] = &[
         "tus 1.0.0, Checksum",
         "MUST be included in the response to an `OPTIONS` request",
         "Tus-Checksum-Algorithm",
-        |client| reads(client, options(client), "Tus-Checksum-Algorithm"),
+        |client| reads(client, client.options(), "Tus-Checksum-Algorithm"),
     )
     .needs(&[Need::Cors, Need::Extension("checksum")]),
     must(
@@ -315,12 +315,6 @@ const fn exposed(
 /// Sends as a page does, once the preflight is through.
 fn from_page(client: &Client<'_>, request: Request) -> Result<Response, WireError> {
     client.send(&request.field("Origin", ORIGIN))
-}
-
-fn options(client: &Client<'_>) -> Request {
-    client
-        .request("OPTIONS", &client.server.url)
-        .without("Tus-Resumable")
 }
 
 /// That a page can read a field of the answer, if it is there.

@@ -23,8 +23,7 @@ pub(super) const CASES: &[Case] = &[
             let part = unfinished(client, 5)?;
             let answer = client.send(&concatenation(client, &[&part]))?;
             let taken = answer.status == 201;
-            let told = client.server.extensions.iter();
-            let told = told.filter(|e| *e == "concatenation-unfinished").count() > 0;
+            let told = client.server.offers("concatenation-unfinished");
             ensure(
                 taken == told,
                 format!("a part in progress answered by {}, and announced: {told}", answer.status),

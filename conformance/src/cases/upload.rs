@@ -1,6 +1,8 @@
 //! Creation With Upload: the first bytes come with the POST.
 
-use super::means::{announces, ensure_announced, ensure_status, ensure_taken, not_so, sha1};
+use super::means::{
+    announces, ensure_announced, ensure_status, ensure_taken, located, not_so, sha1,
+};
 use crate::case::{Case, Need, Outcome, Stop, ensure, must, should};
 use crate::client::{Client, OFFSET_STREAM};
 use crate::reference::{Fault, Flaw};
@@ -67,9 +69,7 @@ pub(super) const CASES: &[Case] = &[
                 .body("hello");
             let answer = client.send(&post)?;
             ensure_taken("a creation with bytes", &answer)?;
-            let Ok(upload) = client.location(&answer) else {
-                return not_so("201 has no Location");
-            };
+            let upload = located(client, &answer)?;
             let (at, rest) = rest_of(client, &answer, b"hello world")?;
             let patch = client.patch(&upload, at).field("Upload-Length", 11);
             client.step(&patch.body(rest), 204)?;
@@ -105,10 +105,7 @@ pub(super) const CASES: &[Case] = &[
             let Some(told) = answer.number("Upload-Offset") else {
                 return not_so("201 has no Upload-Offset");
             };
-            match client.location(&answer) {
-                Ok(upload) => client.ensure_offset(&upload, told),
-                Err(_) => not_so("201 has no Location"),
-            }
+            client.ensure_offset(&located(client, &answer)?, told)
         },
     )
     .needs(NEEDS),
@@ -243,9 +240,7 @@ fn rest_of<'b>(
 fn ensure_goes_on(client: &Client<'_>, all: &[u8], first: usize) -> Outcome {
     let answer = client.send(&with(client, all.len() as u64, &all[..first]))?;
     ensure_taken("a creation with bytes", &answer)?;
-    let Ok(upload) = client.location(&answer) else {
-        return not_so("201 has no Location");
-    };
+    let upload = located(client, &answer)?;
     let (at, rest) = rest_of(client, &answer, all)?;
     if !rest.is_empty() {
         let answer = client.send(&client.patch(&upload, at).body(rest))?;
@@ -262,9 +257,7 @@ fn ensure_at_most(client: &Client<'_>, post: &Request, most: u64) -> Outcome {
         return Ok(());
     }
     ensure_taken("a creation with bytes", &answer)?;
-    let Ok(upload) = client.location(&answer) else {
-        return not_so("201 has no Location");
-    };
+    let upload = located(client, &answer)?;
     let found = client.offset(&upload)?;
     let told = answer.number("Upload-Offset").unwrap_or(found);
     ensure(

@@ -75,10 +75,6 @@ impl Answer {
         }
     }
 
-    pub(super) const fn is_error(&self) -> bool {
-        self.status >= 400
-    }
-
     /// Its bytes. `request` is `None` where it could not be read.
     pub(super) fn render(
         mut self,

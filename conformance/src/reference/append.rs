@@ -15,9 +15,7 @@ pub(super) fn takes_surplus(server: &Server, length: Option<u64>, creating: bool
     match length {
         None => server.has(Flaw::DeferredPastMax),
         Some(_) => {
-            server.has(Flaw::SurplusTaken)
-                || server.has(Flaw::SurplusCounted)
-                || (creating && server.has(Flaw::BodySurplusTaken))
+            server.has(Flaw::SurplusTaken) || (creating && server.has(Flaw::BodySurplusTaken))
         }
     }
 }
@@ -97,11 +95,8 @@ impl<'a> Append<'a> {
             upload.length = upload.length.or(self.declared);
         }
         let claimed = claimed.unwrap_or(upload.offset());
-        if claimed != upload.offset() && !server.has(Flaw::OffsetIgnored) {
-            if claimed > upload.offset() || !server.has(Flaw::OffsetRewinds) {
-                return Err(Answer::new(409));
-            }
-            upload.truncate(claimed);
+        if claimed != upload.offset() {
+            return Err(Answer::new(409));
         }
         if upload.writer.is_some() && server.has(Flaw::TakeoverRefused) {
             return Err(Answer::new(423));
@@ -127,7 +122,6 @@ impl<'a> Append<'a> {
             self.declare(upload);
         }
         self.start = upload.offset();
-        upload.committed = self.start;
         upload.writer = Some(self.number);
         Ok(())
     }
@@ -205,29 +199,20 @@ impl<'a> Append<'a> {
             return Err(self.taken_over());
         }
         let room = self.room(upload);
-        let mut piece = piece.to_vec();
-        let is_surplus = piece.len() as u64 > room;
-        let takes = takes_surplus(server, self.declared.or(upload.length), self.creating);
-        let stores =
-            (takes && !server.has(Flaw::SurplusCounted)) || server.has(Flaw::SurplusRefusedStored);
-        if is_surplus && !stores {
-            let surplus = piece.split_off(usize::try_from(room).unwrap_or(usize::MAX));
-            if takes {
-                upload.phantom += surplus.len() as u64;
-            }
-        }
-        if server.has(Flaw::BytesSpoiled) {
-            piece.reverse();
-        }
-        if server.has(Flaw::BytesDropped) {
-            upload.phantom += piece.len() as u64;
-        } else if let Some(staged) = &mut self.staged {
-            staged.extend_from_slice(&piece);
+        let length = self.declared.or(upload.length);
+        let is_refused = piece.len() as u64 > room && !takes_surplus(server, length, self.creating);
+        let fitting = if is_refused {
+            &piece[..usize::try_from(room).unwrap_or(usize::MAX)]
         } else {
-            upload.data.extend_from_slice(&piece);
+            piece
+        };
+        if let Some(staged) = &mut self.staged {
+            staged.extend_from_slice(fitting);
+        } else {
+            upload.data.extend_from_slice(fitting);
         }
         uploads.touch(self.id);
-        if is_surplus && !takes {
+        if is_refused {
             Err(Answer::new(413))
         } else {
             Ok(())

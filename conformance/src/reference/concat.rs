@@ -95,23 +95,12 @@ pub(super) fn create(server: &Server, request: &Request, urls: &[String]) -> Rep
 }
 
 /// What flaws make of the list of parts.
-fn rearrange(server: &Server, uploads: &mut Uploads, parts: &mut Vec<String>) {
-    if server.has(Flaw::ConcatReversed) {
-        parts.reverse();
-    }
+fn rearrange(server: &Server, uploads: &mut Uploads, parts: &mut [String]) {
     if server.has(Flaw::ConcatByCreation) {
         parts.sort_by_key(|part| uploads.map[part].number);
     }
     if server.has(Flaw::ConcatByCompletion) {
         parts.sort_by_key(|part| uploads.map[part].touched);
-    }
-    if server.has(Flaw::ConcatUnique) {
-        let all = parts.clone();
-        let mut index = 0;
-        parts.retain(|part| {
-            index += 1;
-            !all[..index - 1].contains(part)
-        });
     }
     if server.has(Flaw::ConcatTakesParts) {
         for other in uploads.map.values_mut() {

@@ -33,7 +33,7 @@ pub(super) fn answer(server: &Server, request: &Request, body: &mut Body<'_, '_>
     if let Some(answer) = hostile::answer(server, request) {
         return answer;
     }
-    let target = match target(server, &request.path) {
+    let target = match target(&request.path) {
         Some(target) => target,
         None if request.path == "*" => Target::Endpoint,
         None => return Answer::new(404),
@@ -83,7 +83,7 @@ fn spurns(server: &Server, body: &Body<'_, '_>, id: &str) -> bool {
 
 fn merge_trailers(server: &Server, body: &Body<'_, '_>, id: &str) {
     let mut declared = body.trailers.all("Upload-Length");
-    if server.has(Flaw::TrailersMerged)
+    if server.has(Flaw::TrailerMerged)
         && let Some(length) = declared.next().and_then(digits)
         && let Ok(upload) = server.store.lock().find(id)
     {
@@ -109,8 +109,8 @@ pub(super) fn dress(server: &Server, request: Option<&Request>, mut answer: Answ
     answer
 }
 
-fn target<'r>(server: &Server, path: &'r str) -> Option<Target<'r>> {
-    if path == BASE.trim_end_matches('/') && !server.has(Flaw::SlashWanted) {
+fn target(path: &str) -> Option<Target<'_>> {
+    if path == BASE.trim_end_matches('/') {
         return Some(Target::Endpoint);
     }
     match path.strip_prefix(BASE)? {
@@ -163,9 +163,6 @@ fn head(server: &Server, request: &Request, id: &str) -> Reply {
         thread::sleep(Duration::from_millis(20));
     }
     let mut uploads = server.store.lock();
-    if server.has(Flaw::HeadMovesExpiry) {
-        uploads.touch(id);
-    }
     uploads.find(id)?.seen = true;
     let expires = uploads.expires(id);
     let upload = &uploads.map[id];
@@ -235,11 +232,8 @@ fn known_length(server: &Server, uploads: &Uploads, upload: &Upload) -> Option<u
 
 fn told_offset(server: &Server, upload: &Upload) -> u64 {
     match upload.offset() {
-        _ if server.has(Flaw::HeadTellsZero) => 0,
         _ if server.has(Flaw::FinalOffsetZero) && upload.is_final() => 0,
-        _ if server.has(Flaw::HeadTellsCommitted) && upload.writer.is_some() => upload.committed,
         offset if server.has(Flaw::HeadWraps) => offset & 0xffff,
-        offset if server.has(Flaw::HeadTellsLess) => offset.saturating_sub(1),
         offset => offset,
     }
 }
@@ -268,16 +262,7 @@ fn get(server: &Server, request: &Request, id: &str) -> Reply {
     if !uploads.is_complete(upload) {
         return Err(Answer::new(409));
     }
-    let mut data = upload.data.clone();
-    if server.has(Flaw::GetGivesOther) {
-        for byte in data.iter_mut().take(1) {
-            *byte ^= 1;
-        }
-    }
-    if server.has(Flaw::GetGivesPart) {
-        data.pop();
-    }
-    let mut answer = download::content(server, request, &data);
+    let mut answer = download::content(server, request, &upload.data);
     if server.has(Flaw::FilenameAsItIs)
         && let Some(name) = upload.metadata.as_deref().and_then(metadata::filename)
     {

@@ -4,28 +4,10 @@ use super::answer::Answer;
 use super::request::Request;
 use super::{BASE, Flaw, Server};
 
-/// Fields of tus, and of drafts after it, that are known.
-const KNOWN: [&str; 9] = [
-    "tus-resumable",
-    "upload-length",
-    "upload-offset",
-    "upload-metadata",
-    "upload-defer-length",
-    "upload-concat",
-    "upload-checksum",
-    "upload-complete",
-    "upload-draft-interop-version",
-];
-
 /// What is answered before anything is looked up, by a server that has such a flaw.
 pub(super) fn answer(server: &Server, request: &Request) -> Option<Answer> {
     let name = request.path.strip_prefix(BASE).unwrap_or_default();
     let lower = name.to_ascii_lowercase();
-    let is_unknown = |field: &str| {
-        let field = field.to_ascii_lowercase();
-        (field.starts_with("upload-") || field.starts_with("tus-"))
-            && !KNOWN.contains(&field.as_str())
-    };
     if server.has(Flaw::NamesAboveFound) && lower.contains("..") {
         let found = Answer::new(200).with("Upload-Offset", "5");
         return Some(found.with("Upload-Length", "5"));
@@ -33,11 +15,7 @@ pub(super) fn answer(server: &Server, request: &Request) -> Option<Answer> {
     let fails = (server.has(Flaw::NamesOfControlsFail) && lower.contains("%0"))
         || (server.has(Flaw::NamesTooLongFail) && name.len() > 255)
         || (server.has(Flaw::MistakeFails) && !name.is_empty() && request.method == "POST");
-    if fails {
-        return Some(Answer::new(500));
-    }
-    let refuses = server.has(Flaw::UnknownFieldsRefused) && request.fields.names().any(is_unknown);
-    refuses.then(|| Answer::new(400))
+    fails.then(|| Answer::new(500))
 }
 
 /// A path whose unreserved characters are not escaped (RFC 3986, 6.2.2.2).

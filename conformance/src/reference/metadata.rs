@@ -14,9 +14,6 @@ pub(super) fn received(server: &Server, fields: &Fields) -> Result<Option<Vec<u8
     let Some(raw) = fields.one("Upload-Metadata")? else {
         return Ok(None);
     };
-    if raw.is_empty() && server.has(Flaw::MetadataHeaderEmptyRefused) {
-        return Err(Answer::new(400));
-    }
     let mut keys = HashSet::new();
     for (key, value) in pairs(raw) {
         let is_named = key.iter().all(u8::is_ascii_graphic)
@@ -60,9 +57,6 @@ pub(super) fn told(server: &Server, raw: &[u8]) -> Vec<u8> {
             .encode(String::from_utf8_lossy(&bytes).as_bytes())
             .into_bytes()
     };
-    if server.has(Flaw::MetadataCutOff) {
-        return raw[..raw.len().min(4 << 10)].to_vec();
-    }
     let mut all: Vec<(&[u8], Vec<u8>)> = pairs(raw)
         .map(|(key, value)| (key, value.to_vec()))
         .collect();

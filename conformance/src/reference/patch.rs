@@ -23,9 +23,7 @@ pub(super) fn patch(
         let is_final = matches!(kind, Kind::Final { .. });
         (is_final, is_waiting, *kind == Kind::Partial)
     };
-    let takes =
-        server.has(Flaw::FinalPatched) || (is_waiting && server.has(Flaw::UnfinishedPatched));
-    if is_final && !takes {
+    if is_final && !(is_waiting && server.has(Flaw::UnfinishedPatched)) {
         if server.has(Flaw::FinalPatchSpoilsParts) {
             spoil_parts(server, id);
         }
@@ -33,7 +31,7 @@ pub(super) fn patch(
     }
     let fields = &request.fields;
     if !is_bytes(server, fields.one("Content-Type")?) && !server.has(Flaw::TypeIgnored) {
-        return Err(refuse(server, body, id, 415, Flaw::TypeRefusedStored));
+        return Err(Answer::new(415));
     }
     let claimed = claimed(server, fields)?;
     let declared = declared(server, fields)?
@@ -57,7 +55,6 @@ pub(super) fn patch(
     if let Err(answer) = append.begin(body, claimed) {
         return Err(match answer.status {
             409 => refuse(server, body, id, 409, Flaw::MismatchStored),
-            413 => refuse(server, body, id, 413, Flaw::SurplusRefusedStored),
             _ => answer,
         });
     }

@@ -93,7 +93,7 @@ impl<'a> Wire<'a> {
                 line.pop();
                 if line.last() == Some(&b'\r') {
                     line.pop();
-                } else if !self.has(Flaw::BareLineFeedTaken) {
+                } else {
                     return Err(BAD);
                 }
                 if self.has(Flaw::BareReturnDropped) {
@@ -158,10 +158,6 @@ impl Fields {
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// Whether a list in this field has `item`, in capitals or not.
@@ -266,12 +262,7 @@ impl Request {
         let other = self.fields.all("X-HTTP-Method-Override").next();
         match other {
             Some(other) if self.heeds_override(server, other) => {
-                let other = String::from_utf8_lossy(other);
-                if server.has(Flaw::OverrideMindsCase) {
-                    other.into_owned()
-                } else {
-                    other.to_ascii_uppercase()
-                }
+                String::from_utf8_lossy(other).to_ascii_uppercase()
             }
             _ if server.has(Flaw::MethodAnyCase) => self.method.to_ascii_uppercase(),
             _ => self.method.clone(),
@@ -327,7 +318,7 @@ pub(super) fn read(wire: &mut Wire<'_>) -> Result<Request, Trouble> {
                 }
                 return Err(BAD);
             }
-            first if is_token(first) || wire.has(Flaw::GarbageServed) => {
+            first if is_token(first) => {
                 // Too long a line is too long a target.
                 wire.line(&|| true).map_err(|trouble| match trouble {
                     Trouble::Bad(431) => Trouble::Bad(414),
@@ -337,7 +328,6 @@ pub(super) fn read(wire: &mut Wire<'_>) -> Result<Request, Trouble> {
             _ => return Err(BAD),
         };
         match request_line(&line) {
-            Err(_) if wire.has(Flaw::GarbageServed) => {}
             Err(_) if wire.has(Flaw::GarbageDropped) => return Err(Trouble::Gone),
             other => break other?,
         }

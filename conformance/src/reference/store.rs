@@ -55,8 +55,6 @@ pub(super) struct Upload {
     pub(super) concat: Option<Vec<u8>>,
     /// The number of the PATCH that may write; it is replaced by one that takes over.
     pub(super) writer: Option<u64>,
-    /// The offset when that one began.
-    pub(super) committed: u64,
     /// There was a PATCH with a checksum.
     pub(super) had_sum: bool,
     /// There was a HEAD.
@@ -149,14 +147,7 @@ impl Uploads {
         let blind = match self.map.get(id).map(|upload| upload.fate) {
             Some(Fate::Deleted) => self.has(Flaw::DeletedPatched),
             Some(Fate::Gone) => self.has(Flaw::ExpiredPatched),
-            Some(Fate::Alive) => false,
-            None => {
-                if self.has(Flaw::UnknownCreated) {
-                    self.map.insert(id.to_owned(), Upload::default());
-                    self.touch(id);
-                }
-                false
-            }
+            Some(Fate::Alive) | None => false,
         };
         if blind {
             self.map.get_mut(id).ok_or(Answer::new(404))
