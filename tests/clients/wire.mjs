@@ -77,6 +77,8 @@ export class Wire {
   #ready;
   /** How fast a connection's requests pass, in bytes a second: for a test that must meet an upload while it runs. */
   pace = Infinity;
+  /** Requests for such a path end with their connection, as behind a proxy that does not know what they are. */
+  breaks = /^$/;
 
   constructor(server) {
     this.server = server;
@@ -172,6 +174,7 @@ export class Wire {
       link.request = { method, path, body: 0, continued: false, sent: (name) => headers.get(name.toLowerCase()) };
       this.requests.push(link.request);
       waiting.push(link.request);
+      if (this.breaks.test(path)) link.client.destroy();
       return true;
     });
   }

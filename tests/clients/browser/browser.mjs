@@ -17,13 +17,9 @@ async function page() {
   return (await bundle).outputFiles[0].contents;
 }
 
-/** Serves the page from an own port, so that every request to the tus server crosses origins. */
-async function serve() {
-  const script = await page();
-  const web = createServer((request, response) => {
-    if (request.url === '/page.js') response.setHeader('Content-Type', 'text/javascript').end(script);
-    else response.setHeader('Content-Type', 'text/html').end(html);
-  });
+/** Serves a page from an own port, so that every request to the tus server crosses origins. */
+async function serve(answer) {
+  const web = createServer(answer);
   web.listen(0, '127.0.0.1');
   await once(web, 'listening');
   return web;
@@ -92,20 +88,32 @@ class Visitor {
 const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
 const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
+/** What a visitor of the page that `answer` serves sees, in a browser of his own that is started with `more` flags. */
+export async function visit(answer, more, body) {
+  const web = await serve(answer);
+  const args = [...flags, ...quiet, ...more];
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
+  try {
+    const tab = await browser.newPage();
+    await body(await new Visitor(tab, `http://127.0.0.1:${web.address().port}/`).forgetful());
+  } finally {
+    await browser.close();
+    web.closeAllConnections();
+    web.close();
+  }
+}
+
 /** A test with a browser of its own, which is done without a complaint of the browser's. */
 export function browserTest(name, options, body) {
   wireTest(name, options, async (server, wire) => {
-    const web = await serve();
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...quiet] });
-    try {
-      const tab = await browser.newPage();
-      const visitor = await new Visitor(tab, `http://127.0.0.1:${web.address().port}/`).forgetful();
+    const script = await page();
+    const answer = (request, response) => {
+      if (request.url === '/page.js') response.setHeader('Content-Type', 'text/javascript').end(script);
+      else response.setHeader('Content-Type', 'text/html').end(html);
+    };
+    await visit(answer, [], async (visitor) => {
       await body(server, wire, visitor);
       assert.deepEqual(visitor.complaints, [], 'the browser complained');
-    } finally {
-      await browser.close();
-      web.closeAllConnections();
-      web.close();
-    }
+    });
   });
 }
