@@ -1,7 +1,7 @@
 // A file's two bars: what the browser has sent, and what is safe on the server.
 
 const template = document.querySelector('template#file');
-const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 export class FileBars {
   /** The file's upload on the server, or those of its parts: upload id → the last message about it, null before the first. */
@@ -75,9 +75,8 @@ export class FileBars {
 const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
 
 function bytes(count) {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3));
-  const style = { style: 'unit', unit: UNITS[power], maximumFractionDigits: power > 1 ? 1 : 0 };
-  return new Intl.NumberFormat('en', style).format(count / 1000 ** power);
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
+  return `${(count / 1024 ** power).toFixed(power > 1 ? 1 : 0)} ${UNITS[power]}`;
 }
 
 function time(seconds) {

@@ -175,7 +175,7 @@ exampleTest('the Uppy example: two files, a cut connection, a reload in the midd
   assert.equal(Object.keys(since).length, 2);
   assert.ok(!after.received.some((message) => message.event === 'snapshot'), 'nothing had to be told anew');
   const words = await page.tab.evaluate(() => window.words);
-  assert.ok(words.some((text) => /^[\d.]+ MB of [\d.]+ MB · [\d.]+ [kM]B\/s · \d+ s left$/.test(text)), words.join('\n'));
+  assert.ok(words.some((text) => /^[\d.]+ MiB of [\d.]+ MiB · [\d.]+ [KM]iB\/s · \d+ s left$/.test(text)), words.join('\n'));
   await page.kept(2);
   await page.sane();
   const kept = await safe(5 * MiB, server, wire, page);
