@@ -5,7 +5,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// What a client may read. The `Tus-*` ones are for the feature detection of clients in browsers.
 const EXPOSED: &str = "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
@@ -82,9 +82,9 @@ impl Cors {
     /// What cannot be a pattern, a header's name, or a method.
     pub fn new(options: &CorsOptions) -> Result<Self, CorsError> {
         // Alone first: `a)|(b` must not climb out of the group that anchors it.
-        Regex::new(&options.allow_origin)?;
+        pattern(&options.allow_origin)?;
         Ok(Self {
-            origins: Regex::new(&format!("^(?:{})$", options.allow_origin))?,
+            origins: pattern(&format!("^(?:{})$", options.allow_origin))?,
             credentials: options.allow_credentials,
             methods: list(METHODS, &options.allow_methods, false, method)?,
             allowed: list(ALLOWED, &options.allow_headers, true, header)?,
@@ -122,8 +122,14 @@ impl Cors {
     pub fn allows(&self, origin: &HeaderValue) -> bool {
         origin
             .to_str()
-            .is_ok_and(|origin| !origin.is_empty() && self.origins.is_match(origin))
+            .is_ok_and(|origin| !origin.is_empty() && self.origins.is_match(origin.as_bytes()))
     }
+}
+
+/// An origin is ASCII, and so are the classes (`\d`) and cases (`(?i)`) of its pattern: the tables for all of Unicode are not
+/// built in.
+fn pattern(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).unicode(false).build()
 }
 
 /// `standard` and, after it, the operator's own that are not in it.
