@@ -7,6 +7,7 @@ export class FileBars {
   /** The file's upload on the server, or those of its parts: upload id → the last message about it, null before the first. */
   uploads = new Map();
   #sent = 0;
+  #safe = 0;
   #ofParts = false;
 
   constructor(name, size) {
@@ -40,7 +41,9 @@ export class FileBars {
 
   #draw() {
     const messages = [...this.uploads.values()].filter(Boolean);
-    const safe = sum(messages.map((message) => message.bytes_transferred ?? 0));
+    // Until the server speaks of a new upload (parts that were joined), what it said before stands.
+    if (messages.length > 0) this.#safe = sum(messages.map((message) => message.bytes_transferred ?? 0));
+    const safe = this.#safe;
     // What is safe was sent, even where the browser has not said so yet: it counts a few times a second only.
     const sent = Math.max(this.#sent, safe);
     this.#bar('.sent', sent, [`${bytes(sent)} of ${bytes(this.size)}`]);

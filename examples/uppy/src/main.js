@@ -55,32 +55,35 @@ const progress = new ServerProgress(server, {
   },
 });
 
-function show(file) {
-  if (bars.has(file.id)) return;
+// The rows are those of Uppy's files, however they came and went: Golden Retriever adds them without a word, and the
+// Dashboard's "Done" removes them so.
+uppy.on('state-update', (_, { files }) => {
+  for (const file of Object.values(files)) if (!bars.has(file.id)) add(file);
+  for (const id of bars.keys()) if (!files[id]) remove(id);
+});
+
+function add(file) {
   bars.set(file.id, new FileBars(file.name, file.size));
   document.querySelector('#files').append(bars.get(file.id).element);
+  // After a reload, what was safe before is so now, before a byte is sent.
+  if (file.tus?.uploadUrl) follow(file.id, file.tus.uploadUrl, false);
+}
+
+function remove(id) {
+  const file = bars.get(id);
+  for (const upload of file.uploads.keys()) progress.unfollow(upload);
+  file.element.remove();
+  bars.delete(id);
 }
 
 function follow(fileId, url, isPart) {
+  const file = bars.get(fileId);
+  if (!file) return;
   const id = new URL(url).pathname.split('/').pop();
-  for (const old of bars.get(fileId)?.belongs(id, isPart) ?? []) progress.unfollow(old);
+  for (const old of file.belongs(id, isPart)) progress.unfollow(old);
   progress.follow(id);
 }
 
-uppy.on('file-added', show);
-uppy.on('restored', () => {
-  for (const file of uppy.getFiles()) {
-    show(file);
-    // What was safe before the reload is so now, before a byte is sent.
-    if (file.tus?.uploadUrl) follow(file.id, file.tus.uploadUrl, false);
-  }
-});
 uppy.on('upload-progress', (file, { bytesUploaded }) => bars.get(file.id)?.sent(bytesUploaded));
 // Parts became one upload; and a file of no bytes is never sent.
 uppy.on('upload-success', (file, { uploadURL }) => follow(file.id, uploadURL, false));
-uppy.on('file-removed', (file) => {
-  const row = bars.get(file.id);
-  row?.uploads.forEach((_, id) => progress.unfollow(id));
-  row?.element.remove();
-  bars.delete(file.id);
-});

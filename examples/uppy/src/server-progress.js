@@ -56,14 +56,17 @@ export class ServerProgress {
     const socket = new WebSocket(`${this.server.replace(/^http/, 'ws')}/progress`);
     this.#source = socket;
     const late = setTimeout(() => socket.close(), HANDSHAKE);
+    // Some proxies take the handshake and let nothing through after it: the first message is the proof.
     let opened = false;
     socket.onopen = () => {
       clearTimeout(late);
-      opened = true;
-      this.#open('websocket');
       for (const id of this.#uploads.keys()) this.#subscribe(id);
     };
-    socket.onmessage = ({ data }) => this.#told(JSON.parse(data));
+    socket.onmessage = ({ data }) => {
+      if (!opened) this.#open('websocket');
+      opened = true;
+      this.#told(JSON.parse(data));
+    };
     socket.onclose = () => {
       clearTimeout(late);
       if (this.#source === socket) this.#lost(opened ? 'websocket' : 'events');

@@ -206,5 +206,7 @@ exampleTest('the Uppy example: parts in parallel, where no WebSocket gets throug
   wire.cut();
   await page.done(1);
   assert.equal(wire.sentOf('POST').length, 5, 'four parts, joined');
+  await page.tab.locator('.uppy-StatusBar-actionBtn--done').click();
+  await until('the list is empty', async () => (await page.bars()).size === 0);
   await assertStored(server, server.at(uploads(wire).get('parts.bin')), source.digest);
 });
