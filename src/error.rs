@@ -2,6 +2,7 @@
 
 use crate::blob::BlobError;
 use crate::protocol::HeaderError;
+use crate::security::admin::Verdict;
 use crate::state::StateError;
 use crate::upload::Failure;
 
@@ -278,6 +279,21 @@ pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
         }
     }
     found
+}
+
+impl Verdict {
+    /// What a verdict is as an answer.
+    ///
+    /// # Errors
+    /// `Unauthorized`, `ForeignOrigin`, or `NotFound` for what is hidden.
+    pub const fn check(self) -> Result<(), Reject> {
+        match self {
+            Self::Allowed => Ok(()),
+            Self::Hidden => Err(Reject::NotFound),
+            Self::Unauthorized => Err(Reject::Unauthorized),
+            Self::ForeignOrigin => Err(Reject::ForeignOrigin),
+        }
+    }
 }
 
 impl Reject {

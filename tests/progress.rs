@@ -1,5 +1,6 @@
 //! Those who follow uploads: what they are told, in which order, and how soon.
 
+mod all;
 mod events;
 mod latency;
 mod misuse;

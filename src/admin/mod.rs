@@ -23,7 +23,7 @@ use tower::Service;
 use crate::answer::{ResponseBody, problem};
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::security::admin::{AdminDoor, Verdict};
+use crate::security::admin::AdminDoor;
 use crate::upload::UploadId;
 
 /// The door as a service; clones share it.
@@ -127,12 +127,7 @@ impl Door {
     async fn answer(&self, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
         let target = Target::of(head.uri.path());
         if target != Target::Ready {
-            match self.guard.judge(head) {
-                Verdict::Allowed => {}
-                Verdict::Hidden => return Err(Reject::NotFound),
-                Verdict::Unauthorized => return Err(Reject::Unauthorized),
-                Verdict::ForeignOrigin => return Err(Reject::ForeignOrigin),
-            }
+            self.guard.judge(head).check()?;
         }
         let allow = target.allow();
         let fits = match head.method {

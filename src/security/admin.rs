@@ -89,24 +89,53 @@ pub enum Verdict {
     ForeignOrigin,
 }
 
+/// Somebody at the door, as the head of a request tells: what tokens open to them is told by [`Visitor::judge`], since on a
+/// WebSocket tokens may come later.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    token: Option<AdminToken>,
+    /// What it is but for the token.
+    verdict: Verdict,
+}
+
+impl Visitor {
+    /// Decides, where these tokens are shown.
+    #[must_use]
+    pub fn judge<'t>(&self, shown: impl IntoIterator<Item = &'t str>) -> Verdict {
+        let is_right = |token: &AdminToken| shown.into_iter().any(|text| token.hash.is_of(text));
+        if self.token.as_ref().is_none_or(is_right) {
+            self.verdict
+        } else {
+            Verdict::Unauthorized
+        }
+    }
+}
+
 impl AdminDoor {
     /// Decides on the head alone.
     #[must_use]
     pub fn judge(&self, head: &Parts) -> Verdict {
-        match &self.token {
-            Some(token)
-                if !bearer::token(&head.headers).is_some_and(|told| token.hash.is_of(told)) =>
-            {
-                return Verdict::Unauthorized;
-            }
-            None if !self.is_at_this_machine(head) => return Verdict::Hidden,
-            _ => {}
-        }
         let reads = matches!(head.method, Method::GET | Method::HEAD);
-        if !reads && !self.is_own_origin(head) {
-            return Verdict::ForeignOrigin;
-        }
-        Verdict::Allowed
+        let visitor = self.visitor(head, !reads);
+        visitor.judge(bearer::token(&head.headers))
+    }
+
+    /// Who follows progress: a page of another origin may not even read, since no CORS keeps it from opening a WebSocket.
+    #[must_use]
+    pub fn watcher(&self, head: &Parts) -> Visitor {
+        self.visitor(head, true)
+    }
+
+    fn visitor(&self, head: &Parts, own_origin_alone: bool) -> Visitor {
+        let verdict = if self.token.is_none() && !self.is_at_this_machine(head) {
+            Verdict::Hidden
+        } else if own_origin_alone && !self.is_own_origin(head) {
+            Verdict::ForeignOrigin
+        } else {
+            Verdict::Allowed
+        };
+        let token = self.token.clone();
+        Visitor { token, verdict }
     }
 
     fn is_at_this_machine(&self, head: &Parts) -> bool {
@@ -321,6 +350,47 @@ mod tests {
         assert_eq!(judge(&plain, "POST", "/", &none), Verdict::Allowed);
         let get = [("host", "localhost"), ("origin", "http://evil.example")];
         assert_eq!(judge(&local, "GET", "/", &get), Verdict::Allowed);
+    }
+
+    #[test]
+    fn who_follows_comes_from_no_foreign_page_and_may_show_several_tokens() {
+        let plain = AdminDoor {
+            token: Some(AdminToken::of(TOKEN)),
+            ..AdminDoor::default()
+        };
+        let local = AdminDoor {
+            loopback: true,
+            ..AdminDoor::default()
+        };
+        let judge = |door: &AdminDoor, host: &str, origin: Option<&str>, shown: &[&str]| {
+            let mut request = Request::get("/progress?upload=*").header(HOST, host);
+            if let Some(origin) = origin {
+                request = request.header(ORIGIN, origin);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            door.watcher(&head).judge(shown.iter().copied())
+        };
+        let evil = Some("http://evil.example");
+        for (door, host, origin, shown, verdict) in [
+            (&plain, "h", None, &[TOKEN][..], Verdict::Allowed),
+            (
+                &plain,
+                "h",
+                Some("http://h"),
+                &["x", TOKEN],
+                Verdict::Allowed,
+            ),
+            (&plain, "h", evil, &[TOKEN], Verdict::ForeignOrigin),
+            (&plain, "h", None, &[], Verdict::Unauthorized),
+            (&plain, "localhost", None, &["x", ""], Verdict::Unauthorized),
+            (&local, "localhost", None, &[], Verdict::Allowed),
+            (&local, "localhost", None, &["x"], Verdict::Allowed),
+            (&local, "localhost", evil, &[], Verdict::ForeignOrigin),
+            (&local, "h", None, &["x"], Verdict::Hidden),
+        ] {
+            let judged = judge(door, host, origin, shown);
+            assert_eq!(judged, verdict, "{host} {origin:?} {shown:?}");
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     let watch = watch::Settings {
         cors: settings.cors.clone(),
         via: settings.via.clone(),
+        guard: guard.clone(),
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
     };

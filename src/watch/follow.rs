@@ -13,7 +13,11 @@ use super::{Settings, may_watch};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
+use crate::security::admin::Visitor;
 use crate::upload::UploadId;
+
+/// Instead of an id: every upload. No id can be that.
+const ALL: &str = "*";
 
 /// What stands in the head of a request.
 #[derive(Debug, Default)]
@@ -47,13 +51,18 @@ impl Asked {
         }
         Ok(asked)
     }
+
+    /// Whether every upload is asked for.
+    pub(super) fn all(&self) -> bool {
+        self.uploads.iter().any(|text| text == ALL)
+    }
 }
 
 /// A message of a client.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Request {
-    /// Ids to follow.
+    /// Ids to follow, `*` for all.
     subscribe: Vec<String>,
     /// The number of the last event that the client knows, by id.
     since: HashMap<String, u64>,
@@ -67,15 +76,22 @@ struct Request {
 pub(super) struct Follower {
     engine: Engine,
     mailbox: Mailbox,
+    visitor: Visitor,
     tokens: Vec<String>,
     most: usize,
 }
 
 impl Follower {
-    pub(super) fn new(engine: &Engine, settings: &Settings, tokens: Vec<String>) -> Self {
+    pub(super) fn new(
+        engine: &Engine,
+        settings: &Settings,
+        visitor: Visitor,
+        tokens: Vec<String>,
+    ) -> Self {
         Self {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
+            visitor,
             tokens,
             most: settings.max_subscriptions,
         }
@@ -141,7 +157,19 @@ impl Follower {
         Some(event::error(Some(text), now(), code, &reject.detail()))
     }
 
+    /// # Errors
+    /// As of the admin API.
+    pub(super) fn may_follow_all(&self) -> Result<(), Reject> {
+        let shown = self.tokens.iter().map(String::as_str);
+        self.visitor.judge(shown).check()
+    }
+
     async fn try_follow(&mut self, text: &str, since: Option<u64>) -> Result<(), Reject> {
+        if text == ALL {
+            self.may_follow_all()?;
+            self.engine.watch_all(&mut self.mailbox);
+            return Ok(());
+        }
         let id: UploadId = text.parse().map_err(|_| Reject::NotFound)?;
         if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
             return Err(Reject::TooManySubscriptions { most: self.most });

@@ -23,6 +23,7 @@ use crate::answer::{ResponseBody, empty};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::location::{Origin, Via};
+use crate::security::admin::AdminDoor;
 use crate::security::cors::Cors;
 use crate::tus::problem;
 use crate::upload::UploadId;
@@ -38,7 +39,9 @@ pub struct Settings {
     pub cors: Option<Cors>,
     /// How requests come in, and under which name.
     pub via: Via,
-    /// The most uploads that one connection follows.
+    /// Who may follow all uploads.
+    pub guard: AdminDoor,
+    /// The most uploads that one connection follows by name.
     pub max_subscriptions: usize,
     /// A client of which nothing is heard for so long is gone.
     pub timeout: Duration,
@@ -144,7 +147,12 @@ impl Door {
         let (head, _) = request.into_parts();
         self.check_origin(&head)?;
         let asked = Asked::of(&head)?;
-        let follower = Follower::new(&self.engine, &self.settings, asked.tokens.clone());
+        let visitor = self.settings.guard.watcher(&head);
+        let follower = Follower::new(&self.engine, &self.settings, visitor, asked.tokens.clone());
+        if asked.all() {
+            // Before the upgrade, where it can still be refused with a status.
+            follower.may_follow_all()?;
+        }
         match upgrade {
             Some(upgrade) => Ok(upgrade.begin(follower, asked, self.settings.timeout)),
             None => sse::answer(&head, follower, asked).await,

@@ -288,9 +288,9 @@ async fn who_comes_back_gets_what_was_missed_and_after_a_restart_a_snapshot() {
     assert_eq!(snapshot["bytes_transferred"], 6);
 }
 
-/// Following all is the engine's alone: no request asks for it.
+/// Of an upload that was made, filled and completed before anything was read.
 #[tokio::test]
-async fn one_who_follows_all_sees_uploads_come_and_end() {
+async fn one_who_follows_all_is_told_how_an_upload_ended_before_it_was_looked_at() {
     let (engine, steps) = slow::engine().await;
     steps.may_write.add_permits(1);
     let mut admin = engine.mailbox();

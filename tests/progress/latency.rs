@@ -78,9 +78,7 @@ async fn bytes_are_told_soon_to_each_of_two_hundred_and_to_one_on_all() {
         let (watcher, _) = Watcher::of(&server, path).await;
         listeners.push(tokio::spawn(listen(watcher, 1, each.clone())));
     }
-    let mut watcher = Watcher::open(&server, "").await;
-    let ids: Vec<&str> = paths.iter().map(|path| id(path)).collect();
-    watcher.send(&json!({ "subscribe": ids })).await;
+    let watcher = Watcher::open(&server, "?upload=*").await;
     listeners.push(tokio::spawn(listen(watcher, UPLOADS, all)));
     drop(each);
 

@@ -271,7 +271,12 @@ async fn the_end_of_the_server_is_told_and_not_held_up() {
 async fn tokens_never_reach_the_log() {
     let dir = tempfile::tempdir().expect("a directory");
     let levels = "trace,tungstenite=trace,tungstenite::protocol=trace,hyper=trace";
-    let mut server = Process::start(dir.path(), &["--log-level", levels]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command
+        .args(["--port", "0", "--log-level", levels, "--upload-dir"])
+        .arg(dir.path())
+        .env("HIGHWATER_ADMIN_TOKEN", "SECRET-of-the-administrator");
+    let mut server = Process::spawn(command).expect("it starts");
     let path = server.create(3).await;
     let query = format!("?upload={}&token=SECRET-one", id(&path));
     let mut watcher = Watcher::open(&server, &query).await;
@@ -280,6 +285,19 @@ async fn tokens_never_reach_the_log() {
         .send(&json!({ "subscribe": [id(&path)], "token": "SECRET-two" }))
         .await;
     watcher.next().await;
+    // The administrator's, wherever it can stand; and wrong ones.
+    let admin = "SECRET-of-the-administrator";
+    for token in ["SECRET-wrong", admin] {
+        let asking = json!({ "subscribe": ["*"], "token": token });
+        watcher.send(&asking).await;
+        let query = format!("?upload=*&token={token}");
+        let (_, reply) = ask(server.addr, &format!("/progress{query}"), &HANDSHAKE).await;
+        assert_eq!(reply.status, if token == admin { 101 } else { 401 });
+    }
+    assert_eq!(watcher.next().await["code"], "unauthorized");
+    assert_eq!(watcher.next().await["event"], "snapshot");
+    let bearer = format!("Bearer {admin}");
+    Events::open(&server, "?upload=*", &[("Authorization", &bearer)]).await;
     drop(watcher);
     let mut events =
         Events::open(&server, &query, &[("Authorization", "Bearer SECRET-three")]).await;

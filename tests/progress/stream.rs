@@ -22,7 +22,8 @@ pub(super) struct Events {
 impl Events {
     pub(super) async fn open(client: &Client, query: &str, headers: &[(&str, &str)]) -> Self {
         let mut conn = client.connect().await;
-        let mut head = format!("GET /progress/events{query} HTTP/1.1\r\nHost: t\r\n");
+        let addr = client.addr;
+        let mut head = format!("GET /progress/events{query} HTTP/1.1\r\nHost: {addr}\r\n");
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
         }

@@ -51,6 +51,11 @@ impl Watcher {
             reply.header("Sec-WebSocket-Accept"),
             Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         );
+        Self::on(conn).await
+    }
+
+    /// A connection that was upgraded.
+    pub(super) async fn on(conn: Conn) -> Self {
         let (stream, read) = conn.into_parts();
         Self {
             socket: WebSocketStream::from_partially_read(stream, read, Role::Client, None).await,
