@@ -5,23 +5,23 @@
 //!
 //! # Layout, lowest first
 //!
+//! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
 //! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
-//! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
-//! - [`error`]: every failure a client can see, and its status.
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
 //! - [`progress`]: who is told what, while it happens.
 //! - [`security`]: who may do what.
+//! - [`error`]: every failure a client can see, and its status.
+//! - [`config`]: what the operator wants, checked once at start.
 //! - [`engine`]: the use cases over the ports.
+//! - [`logging`]: what the operator is told.
 //! - `answer`: what the doors' answers have in common.
 //! - [`tus`]: the door for tus 1.0.
 //! - [`session`]: the door for sessions, `/uploads/`.
 //! - [`watch`]: the door for those who follow uploads.
 //! - [`admin`]: the door for operators.
-//! - [`config`]: what the operator wants, checked once at start.
-//! - [`logging`]: what the operator is told.
 //! - [`server`]: sockets and connections.
 
 pub mod admin;

@@ -290,6 +290,13 @@ impl Meter {
         &self.uploads[kind_index(record.kind)][status_index(record.status)]
     }
 
+    /// How many uploads there are of this status, tombstones included.
+    #[must_use]
+    pub fn count(&self, status: &str) -> u64 {
+        let of = self.uploads().filter(|(_, name, _)| *name == status);
+        of.map(|(.., count)| count).sum()
+    }
+
     /// How many uploads there are by kind and status, tombstones included.
     pub fn uploads(&self) -> impl Iterator<Item = (Kind, &'static str, u64)> {
         KINDS.iter().zip(&self.uploads).flat_map(|(kind, of)| {
@@ -313,10 +320,7 @@ mod tests {
         assert_eq!(meter.created.sum(), 0, "nothing counts before the start");
         meter.found(&new);
         meter.begin();
-        let count = |status: &str| -> u64 {
-            let of = meter.uploads().filter(|(_, name, _)| *name == status);
-            of.map(|(.., count)| count).sum()
-        };
+        let count = |status| meter.count(status);
         assert_eq!(count("active"), 1);
         let some = new.advance(4, 2_000).unwrap();
         meter.changed(Some(&new), Some(&some));

@@ -13,8 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["security"],
     &["error", "config"],
     &["engine", "logging", "answer"],
-    &["tus", "session", "admin"],
-    &["watch"],
+    &["tus", "session", "watch", "admin"],
     &["server"],
 ];
 
@@ -23,7 +22,7 @@ const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_util", &["server", "watch/ws.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
-    ("tower", &["server", "tus", "session", "admin", "watch"]),
+    ("tower", &["server"]),
     (
         "http",
         &[

@@ -55,8 +55,8 @@ type Place = (u64, UploadId);
 /// What is asked for.
 #[derive(Debug)]
 struct Ask {
-    statuses: Vec<String>,
-    kinds: Vec<String>,
+    statuses: Vec<&'static str>,
+    kinds: Vec<&'static str>,
     min_age: Option<u64>,
     max_age: Option<u64>,
     /// Uploads of nobody, which all are until there is identity; `false`: those of somebody.
@@ -70,15 +70,14 @@ struct Ask {
 impl Ask {
     fn parse(text: &str) -> Result<Self, Reject> {
         let mut query = Query::parse(text)?;
-        let open = ["active", "assembling"].map(str::to_owned).to_vec();
         let statuses = match query.take("status").as_deref() {
-            None => open,
-            Some("all") => STATUSES.map(str::to_owned).to_vec(),
+            None => vec![Status::Active.name(), Status::Assembling.name()],
+            Some("all") => STATUSES.to_vec(),
             Some(list) => named("status", list, &STATUSES)?,
         };
         let all = KINDS.map(Kind::name);
         let kinds = match query.take("kind").as_deref() {
-            None => all.map(str::to_owned).to_vec(),
+            None => all.to_vec(),
             Some(list) => named("kind", list, &all)?,
         };
         let (sort_name, sort) = match query.take("sort") {
@@ -125,22 +124,22 @@ impl Ask {
     fn wants(&self, upload: &Summary, now: Millis) -> bool {
         let record = &upload.record;
         let age = now.saturating_sub(record.created) / 1000;
-        let has = |list: &[String], name| list.iter().any(|known| known == name);
         self.nobodys
-            && has(&self.statuses, record.status.name())
-            && has(&self.kinds, record.kind.name())
+            && self.statuses.contains(&record.status.name())
+            && self.kinds.contains(&record.kind.name())
             && self.min_age.is_none_or(|least| age >= least)
             && self.max_age.is_none_or(|most| age <= most)
     }
 }
 
-fn named(what: &'static str, list: &str, known: &[&'static str]) -> Result<Vec<String>, Reject> {
-    let names: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
-    if names.iter().all(|name| known.contains(&name.as_str())) {
-        Ok(names)
-    } else {
-        Err(Reject::Query(what, "not one that there is"))
-    }
+fn named(
+    what: &'static str,
+    list: &str,
+    known: &[&'static str],
+) -> Result<Vec<&'static str>, Reject> {
+    let find = |name: &str| known.iter().find(|known| **known == name.trim()).copied();
+    let names = list.split(',').map(find).collect::<Option<_>>();
+    names.ok_or(Reject::Query(what, "not one that there is"))
 }
 
 /// The place that a cursor names. It holds for the order it was made in alone.

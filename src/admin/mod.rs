@@ -9,16 +9,10 @@ mod overview;
 mod query;
 mod rest;
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
-use http_body::Body;
-use tower::Service;
 
 use crate::answer::{ResponseBody, problem};
 use crate::engine::Engine;
@@ -26,7 +20,7 @@ use crate::error::Reject;
 use crate::security::admin::AdminDoor;
 use crate::upload::UploadId;
 
-/// The door as a service; clones share it.
+/// The door; clones share it.
 #[derive(Clone)]
 pub struct Admin {
     door: Arc<Door>,
@@ -96,35 +90,20 @@ impl Admin {
     pub fn has(path: &str) -> bool {
         matches!(path, "/readyz" | "/metrics" | "/admin") || path.starts_with("/admin/")
     }
-}
 
-impl<B> Service<Request<B>> for Admin
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let door = self.door.clone();
-        Box::pin(async move {
-            // No request here has a body that means anything: it is dropped unread, at the end.
-            let (head, _body) = request.into_parts();
-            let head_only = head.method == Method::HEAD;
-            let answer = door.answer(&head).await;
-            let answer = answer.unwrap_or_else(|reject| problem(&reject, false));
-            Ok(answer::finished(answer, head_only))
-        })
+    /// The answer to a request.
+    pub async fn answer<B: Send>(&self, request: Request<B>) -> Response<ResponseBody> {
+        // No request here has a body that means anything: it is dropped unread, at the end.
+        let (head, _body) = request.into_parts();
+        let head_only = head.method == Method::HEAD;
+        let answer = self.door.dispatch(&head).await;
+        let answer = answer.unwrap_or_else(|reject| problem(&reject, false));
+        answer::finished(answer, head_only)
     }
 }
 
 impl Door {
-    async fn answer(&self, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
+    async fn dispatch(&self, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
         let target = Target::of(head.uri.path());
         if target != Target::Ready {
             self.guard.judge(head).check()?;

@@ -49,14 +49,8 @@ pub(super) fn answer(engine: &Engine) -> Response<ResponseBody> {
 }
 
 fn by_status(meter: &Meter) -> Map<String, Value> {
-    let count = |status: &&str| -> u64 {
-        let of = meter.uploads().filter(|(_, name, _)| name == status);
-        of.map(|(.., count)| count).sum()
-    };
-    let counts = STATUSES
-        .iter()
-        .map(|status| ((*status).to_owned(), count(status).into()));
-    counts.collect()
+    let counts = STATUSES.map(|status| (status.to_owned(), meter.count(status).into()));
+    counts.into_iter().collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share")]

@@ -133,7 +133,7 @@ impl Subscription {
                 sample: state.sample,
             };
             let (figures, parts) = (state.figures.clone(), state.parts.clone());
-            let (paused, code) = (state.paused, state.failure);
+            let (paused, code) = (state.paused, state.failure());
             drop(state);
             let stand = Stand {
                 paused,

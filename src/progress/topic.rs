@@ -36,8 +36,6 @@ pub(super) struct State {
     pub(super) paused: bool,
     /// Bytes came since, which nobody has been told.
     came: bool,
-    /// The code of the failure, once it has failed.
-    pub(super) failure: Option<&'static str>,
     /// When bytes came last.
     moved: Instant,
     /// When the rate was last worked out, at which offset, and what it is.
@@ -102,7 +100,6 @@ impl State {
             sample: 1,
             paused: facts.status == Status::Active && facts.offset > 0 && facts.silent.is_none(),
             came: false,
-            failure: None,
             moved: now,
             rated: (now, facts.offset, 0.0),
             untold: None,
@@ -115,6 +112,14 @@ impl State {
     /// Whether bytes may still come.
     pub(super) fn is_active(&self) -> bool {
         self.figures.status == Status::Active
+    }
+
+    /// The code of the failure, once it has failed.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        match self.figures.status {
+            Status::Failed(failure) => Some(failure.code()),
+            _ => None,
+        }
     }
 
     /// The number of the first event that is kept.
@@ -144,9 +149,6 @@ impl State {
         self.figures.length = facts.length;
         self.figures.chunks = facts.chunks;
         self.parts.clone_from(&facts.parts);
-        if let Status::Failed(failure) = facts.status {
-            self.failure = Some(failure.code());
-        }
         if facts.offset > self.figures.offset {
             self.figures.offset = facts.offset;
             self.came = self.paused;
@@ -187,7 +189,6 @@ impl State {
                 self.rated = (self.moved, self.figures.offset, 0.0);
             }
             What::Paused { .. } => self.pause(),
-            What::Failed { code } => self.failure = Some(code),
             // An upload that is taken back has no record that says so.
             What::Cancelled => self.figures.status = Status::Cancelled,
             _ => {}

@@ -1,13 +1,14 @@
 //! `Authorization: Bearer`.
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
+
+use super::one;
 
 /// The token that the request bears; `None` if there is none, or more than one, or another scheme.
 /// Source: RFC 6750, 2.1; RFC 9110, 11.1: the scheme is read without regard to case.
 #[must_use]
 pub fn token(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let value = all.next().filter(|_| all.next().is_none())?;
+    let value = one(headers, "Authorization").ok()??;
     let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
     let token = token.trim_start();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

@@ -6,18 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
 pub(super) use crate::answer::ResponseBody;
-
-/// A body of these bytes.
-pub(super) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
 
 /// The most that is read of a body after its request was answered.
 const LINGER_BYTES: usize = 256 * 1024;

@@ -12,11 +12,12 @@ use tower::Service;
 
 use super::body::ResponseBody;
 use crate::admin::Admin;
-use crate::{session, tus};
+use crate::{session, tus, watch};
 
 /// Every door that is open.
 #[derive(Clone)]
 pub(super) struct Doors {
+    pub(super) watch: watch::App,
     pub(super) admin: Admin,
     /// `None`: switched off.
     pub(super) sessions: Option<session::App>,
@@ -37,12 +38,26 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if Admin::has(request.uri().path()) {
-            return self.admin.call(request);
+        let doors = self.clone();
+        Box::pin(async move { Ok(doors.answer(request).await) })
+    }
+}
+
+impl Doors {
+    async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let path = request.uri().path();
+        if watch::App::has(path) {
+            return self.watch.answer(request).await;
         }
-        match &mut self.sessions {
-            Some(sessions) if sessions.takes(request.uri().path()) => sessions.call(request),
-            _ => self.tus.call(request),
+        if Admin::has(path) {
+            return self.admin.answer(request).await;
+        }
+        match &self.sessions {
+            Some(sessions) if sessions.has(path) => sessions.answer(request).await,
+            _ => self.tus.answer(request).await,
         }
     }
 }

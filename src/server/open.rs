@@ -25,7 +25,7 @@ use crate::{session, tus, watch};
 pub(super) struct Open {
     pub(super) engine: Engine,
     pub(super) dir: DataDir,
-    pub(super) app: watch::App<Doors>,
+    pub(super) app: Doors,
 }
 
 /// The data directory's state store.
@@ -85,11 +85,11 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         patience: some(config.network_timeout),
     };
     let app = Doors {
+        watch: watch::App::new(engine.clone(), watch),
         sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
         tus: tus::App::new(engine.clone(), settings),
         admin: Admin::new(engine.clone(), guard),
     };
-    let app = watch::App::new(engine.clone(), watch, app);
     Ok(Open { engine, dir, app })
 }
 

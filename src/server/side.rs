@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,11 +21,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
 use super::accept::accept_all;
-use super::body::{RequestBody, ResponseBody, full};
+use super::body::{RequestBody, ResponseBody};
 use super::conn::{self, Connections};
 use super::first::{self, First, Prefixed};
 use super::listen::Bound;
 use super::stack::{App, Stack};
+use crate::answer::empty;
 use crate::meter::Meter;
 
 /// How long health checks under way may take once the server stops.
@@ -158,9 +158,7 @@ where
 
 /// What is under the stack here: nothing. Only the server's own paths are asked for.
 async fn nothing(_: Request<RequestBody>) -> Result<Response<ResponseBody>, Infallible> {
-    let mut answer = Response::new(full(Bytes::new()));
-    *answer.status_mut() = StatusCode::NOT_FOUND;
-    Ok(answer)
+    Ok(empty(StatusCode::NOT_FOUND))
 }
 
 /// A socket that can move from one runtime to another.

@@ -1,6 +1,7 @@
-//! What is around every request, outermost first: its id, its span, the server's own paths, and a net under panics.
+//! What is around every request, outermost first: it is counted; it gets an id and a span; the server's own paths are answered,
+//! and heads refused that no door is to see; and there is a net under panics.
 //!
-//! All of it looks at heads only. The future is boxed once a request, and a frame never.
+//! All of it looks at heads only, and no frame of a body is boxed.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -21,7 +22,7 @@ use super::body::{Linger, RequestBody, ResponseBody};
 use super::routes;
 use crate::error::{Code, Reject};
 use crate::meter::Meter;
-use crate::protocol::{HeaderError, authority};
+use crate::protocol::{HeaderError, authority, one};
 use crate::tus;
 
 /// The application under the stack: it never fails, since a failure is an answer.
@@ -182,11 +183,7 @@ fn host<B>(request: &Request<B>) -> Result<(), HeaderError> {
     if request.version() != Version::HTTP_11 {
         return Ok(());
     }
-    let mut all = request.headers().get_all(HOST).iter();
-    let host = all.next().ok_or(HeaderError::Missing("Host"))?;
-    if all.next().is_some() {
-        return Err(HeaderError::Repeated("Host"));
-    }
+    let host = one(request.headers(), "Host")?.ok_or(HeaderError::Missing("Host"))?;
     let valid = host.to_str().is_ok_and(authority::is_valid);
     valid.then_some(()).ok_or(HeaderError::Malformed("Host"))
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 
-use super::body::{RequestBody, ResponseBody, full};
+use super::body::{RequestBody, ResponseBody};
 use super::*;
 
 mod bounds;
@@ -114,6 +114,11 @@ impl Probe {
         };
         Ok(Response::new(full(text)))
     }
+}
+
+fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    let body = Full::new(bytes.into()).map_err(|never| match never {});
+    body.boxed_unsync()
 }
 
 async fn count(mut body: RequestBody) -> usize {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use http::request::Parts;
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Door;
-use crate::engine::SessionView;
+use crate::answer::{self, ResponseBody};
+use crate::engine::{OwnedSession, SessionView};
 use crate::protocol::expires::rfc3339;
 
 /// What every answer about a session has.
@@ -31,6 +33,12 @@ pub(super) fn session(door: &Door, head: &Parts, view: &SessionView) -> Value {
         "upload_url": door.upload_path(head, &view.id),
         "progress_url": format!("/progress?upload={}", view.id),
     })
+}
+
+/// A session as it is now, as an answer.
+pub(super) fn answer(door: &Door, head: &Parts, owned: &OwnedSession) -> Response<ResponseBody> {
+    let view = door.engine.look_at_session(owned);
+    answer::json(StatusCode::OK, &status(door, head, &view))
 }
 
 /// The same, and how far it is.

@@ -6,18 +6,13 @@ mod initialize;
 mod json;
 mod status;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use tower::Service;
 
 use crate::answer::{self, ResponseBody};
 use crate::engine::{Engine, OwnedSession};
@@ -43,7 +38,7 @@ pub struct Settings {
     pub patience: Option<Duration>,
 }
 
-/// The door as a service; clones share it.
+/// The door; clones share it.
 #[derive(Clone)]
 pub struct App {
     door: Arc<Door>,
@@ -102,47 +97,28 @@ impl App {
 
     /// Whether a path is this door's. Where the tus uploads themselves lie under `/uploads/`, only what can be none of them.
     #[must_use]
-    pub fn takes(&self, path: &str) -> bool {
+    pub fn has(&self, path: &str) -> bool {
         if !path.starts_with(PATH) {
             return false;
         }
         let base = self.door.settings.base_path.as_str();
-        match Target::of(path) {
-            _ if base.len() > PATH.len() => !path.starts_with(base),
-            Target::Session(_) | Target::Nothing => base != PATH,
-            _ => true,
+        if base == PATH {
+            !matches!(Target::of(path), Target::Session(_) | Target::Nothing)
+        } else {
+            !base.starts_with(PATH) || !path.starts_with(base)
         }
     }
-}
 
-impl<B> Service<Request<B>> for App
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let door = self.door.clone();
-        Box::pin(async move { Ok(door.answer(request).await) })
-    }
-}
-
-impl Door {
-    async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    /// The answer to a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
-        let result = self.dispatch(&head, body).await;
+        let result = self.door.dispatch(&head, body).await;
         let without_body = head.method == Method::HEAD;
         let mut response = result.unwrap_or_else(|reject| answer::problem(&reject, without_body));
-        if let Some(cors) = &self.settings.cors {
+        if let Some(cors) = &self.door.settings.cors {
             cors.headers(
                 head.headers.get(header::ORIGIN),
                 head.method == Method::OPTIONS,
@@ -151,7 +127,9 @@ impl Door {
         }
         response
     }
+}
 
+impl Door {
     async fn dispatch<B>(&self, head: &Parts, body: B) -> Result<Response<ResponseBody>, Reject>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,

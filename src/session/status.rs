@@ -14,11 +14,7 @@ pub(super) async fn answer(
     id: &str,
 ) -> Result<Response<ResponseBody>, Reject> {
     let owned = door.owned(head, id).await?;
-    let view = door.engine.look_at_session(&owned);
-    Ok(answer::json(
-        StatusCode::OK,
-        &form::status(door, head, &view),
-    ))
+    Ok(form::answer(door, head, &owned))
 }
 
 pub(super) async fn resume(

@@ -8,17 +8,12 @@ mod patch;
 mod respond;
 mod terminate;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body;
-use tower::Service;
 
 pub use self::respond::{BoxError, ResponseBody};
 
@@ -51,7 +46,7 @@ pub struct Settings {
     pub concatenation: bool,
 }
 
-/// The door as a service; clones share it.
+/// The door; clones share it.
 #[derive(Clone)]
 pub struct App {
     door: Arc<Door>,
@@ -77,23 +72,29 @@ impl App {
             }),
         }
     }
-}
 
-impl<B> Service<Request<B>> for App
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let door = self.door.clone();
-        Box::pin(async move { Ok(door.answer(request).await) })
+    /// The answer to a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let method = method::effective(&head.method, &head.headers);
+        let result = match method {
+            Some(method) => self.door.dispatch(method, &head, body).await,
+            None => Err(self.door.unknown_method(head.uri.path())),
+        };
+        let without_body = head.method == Method::HEAD || method == Some(TusMethod::Head);
+        let mut response = result.unwrap_or_else(|reject| respond::problem(&reject, without_body));
+        if let Some(cors) = &self.door.settings.cors {
+            let preflight = method == Some(TusMethod::Options);
+            cors.headers(
+                head.headers.get(header::ORIGIN),
+                preflight,
+                response.headers_mut(),
+            );
+        }
+        response
     }
 }
 
@@ -104,29 +105,6 @@ pub fn problem(reject: &Reject) -> Response<ResponseBody> {
 }
 
 impl Door {
-    async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-    {
-        let (head, body) = request.into_parts();
-        let method = method::effective(&head.method, &head.headers);
-        let result = match method {
-            Some(method) => self.dispatch(method, &head, body).await,
-            None => Err(self.unknown_method(head.uri.path())),
-        };
-        let without_body = head.method == Method::HEAD || method == Some(TusMethod::Head);
-        let mut response = result.unwrap_or_else(|reject| respond::problem(&reject, without_body));
-        if let Some(cors) = &self.settings.cors {
-            let preflight = method == Some(TusMethod::Options);
-            cors.headers(
-                head.headers.get(header::ORIGIN),
-                preflight,
-                response.headers_mut(),
-            );
-        }
-        response
-    }
-
     async fn dispatch<B>(
         &self,
         method: TusMethod,

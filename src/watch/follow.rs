@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Settings, may_watch};
+use super::Settings;
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
+use crate::protocol::bearer;
 use crate::security::admin::Visitor;
 use crate::upload::UploadId;
 
@@ -42,13 +42,8 @@ impl Asked {
             let value = value.map_err(|_| Reject::BadSubscription("the query is not UTF-8"))?;
             list.push(value.into_owned());
         }
-        let bearer = head.headers.get(AUTHORIZATION);
-        let bearer = bearer.and_then(|value| value.to_str().ok()?.split_once(' '));
-        if let Some((scheme, token)) = bearer
-            && scheme.eq_ignore_ascii_case("bearer")
-        {
-            asked.tokens.push(token.trim().to_owned());
-        }
+        let bearer = bearer::token(&head.headers);
+        asked.tokens.extend(bearer.map(str::to_owned));
         Ok(asked)
     }
 
@@ -103,12 +98,9 @@ impl Follower {
         async move { engine.stopping().await }
     }
 
-    /// Waits for news; `None` when the server stops. Dropped while it waits, it has read nothing.
-    pub(super) async fn next_until_stop(&mut self) -> Option<Vec<Told>> {
-        tokio::select! {
-            () = self.engine.stopping() => None,
-            told = self.mailbox.next() => Some(told),
-        }
+    /// Waits for news. Dropped while it waits, it has read nothing.
+    pub(super) async fn next(&mut self) -> Vec<Told> {
+        self.mailbox.next().await
     }
 
     /// More news, if they are there.
@@ -160,8 +152,11 @@ impl Follower {
     /// # Errors
     /// As of the admin API.
     pub(super) fn may_follow_all(&self) -> Result<(), Reject> {
-        let shown = self.tokens.iter().map(String::as_str);
-        self.visitor.judge(shown).check()
+        self.visitor.judge(self.shown()).check()
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &str> + Send {
+        self.tokens.iter().map(String::as_str)
     }
 
     async fn try_follow(&mut self, text: &str, since: Option<u64>) -> Result<(), Reject> {
@@ -174,9 +169,7 @@ impl Follower {
         if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
             return Err(Reject::TooManySubscriptions { most: self.most });
         }
-        if !may_watch(&self.engine, &id, &self.tokens).await {
-            return Err(Reject::NotFound);
-        }
+        self.engine.permit(&id, self.shown()).await?;
         self.engine.watch(&mut self.mailbox, &id, since).await
     }
 }

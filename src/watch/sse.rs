@@ -15,9 +15,9 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::time::timeout;
 
 use super::follow::{Asked, Follower};
+use crate::answer::{BoxError, ResponseBody};
 use crate::error::Reject;
 use crate::progress::Told;
-use crate::tus::{BoxError, ResponseBody};
 use crate::upload::UploadId;
 
 /// The most uploads of a stream: each is in the id of every event.
@@ -88,9 +88,13 @@ impl Events {
         if !first.is_empty() {
             return Some(first);
         }
-        let mut told = match timeout(HEARTBEAT, self.follower.next_until_stop()).await {
-            Ok(told) => told?,
-            Err(_) => return Some(":\n\n".into()),
+        let stopping = self.follower.stopping();
+        let mut told = tokio::select! {
+            () = stopping => return None,
+            told = timeout(HEARTBEAT, self.follower.next()) => match told {
+                Ok(told) => told,
+                Err(_) => return Some(":\n\n".into()),
+            },
         };
         let mut text = String::new();
         loop {

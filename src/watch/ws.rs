@@ -5,9 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -23,11 +21,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
 use super::follow::{Asked, Follower};
-use crate::answer::empty;
+use crate::answer::{ResponseBody, empty};
 use crate::error::Reject;
 use crate::progress::Told;
-use crate::protocol::HeaderError;
-use crate::tus::ResponseBody;
+use crate::protocol::{HeaderError, one};
 
 /// The largest message of a client.
 const LARGEST: usize = 16 << 10;
@@ -102,10 +99,9 @@ fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 fn accept(headers: &HeaderMap) -> Result<HeaderValue, HeaderError> {
     const NAME: &str = "Sec-WebSocket-Key";
-    let mut all = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-    let key = all.next().ok_or(HeaderError::Missing(NAME))?;
+    let key = one(headers, NAME)?.ok_or(HeaderError::Missing(NAME))?;
     let sixteen = STANDARD.decode(key).is_ok_and(|key| key.len() == 16);
-    if all.next().is_some() || !sixteen {
+    if !sixteen {
         return Err(HeaderError::Malformed(NAME));
     }
     let sum = Sha1::new_with_prefix(key).chain_update(GUID).finalize();
@@ -174,10 +170,7 @@ impl Session {
         loop {
             let end = tokio::select! {
                 message = self.socket.next() => self.received(message).await,
-                told = self.follower.next_until_stop() => match told {
-                    Some(told) => self.pass_on(told).await,
-                    None => std::future::pending().await, // the end is told elsewhere
-                },
+                told = self.follower.next() => self.pass_on(told).await,
                 _ = ping.tick() => self.ping().await,
             };
             if let Some(end) = end {
@@ -270,7 +263,7 @@ mod tests {
     fn the_key_is_accepted_as_the_specification_does() {
         let mut headers = HeaderMap::new();
         headers.insert(
-            SEC_WEBSOCKET_KEY,
+            "Sec-WebSocket-Key",
             HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
         );
         let accept = accept(&headers).unwrap();

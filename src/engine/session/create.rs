@@ -56,12 +56,16 @@ impl Engine {
         Ok(OwnedSession { session, entry })
     }
 
-    /// Whether whoever shows this token (or none) may use an upload: a session and its chunks are their owner's alone. That
-    /// an upload is not there is told by whatever is done with it.
+    /// Whether whoever shows these tokens may use an upload: a session and its chunks are their owner's alone. That an upload is
+    /// not there is told by whatever is done with it.
     ///
     /// # Errors
     /// `NotFound`, as if there were no such upload; what storage says.
-    pub async fn permit(&self, id: &UploadId, token: Option<&str>) -> Result<(), Reject> {
+    pub async fn permit<'t>(
+        &self,
+        id: &UploadId,
+        tokens: impl IntoIterator<Item = &'t str>,
+    ) -> Result<(), Reject> {
         let entry = match self.inner.entry(id).await {
             Ok(entry) => entry,
             Err(Reject::NotFound) => return Ok(()),
@@ -72,11 +76,12 @@ impl Engine {
             (None, Some(chunk)) => self.inner.entry(&chunk.session).await?.session(),
             (session, _) => session,
         };
-        let refused = session.is_some_and(|session| !token.is_some_and(|t| session.admits(t)));
-        if refused {
-            return Err(Reject::NotFound);
-        }
-        Ok(())
+        let Some(session) = session else {
+            return Ok(());
+        };
+        let mut tokens = tokens.into_iter();
+        let admitted = tokens.any(|token| session.admits(token));
+        admitted.then_some(()).ok_or(Reject::NotFound)
     }
 }
 

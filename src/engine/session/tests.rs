@@ -134,6 +134,6 @@ async fn nobody_may_use_what_cannot_be_read() {
     machine.state.unreadable.store(false, Ordering::SeqCst);
     let permitted = engine.permit(&id, None).await;
     assert!(matches!(permitted, Err(Reject::NotFound)), "{permitted:?}");
-    let permitted = engine.permit(&id, Some(&token)).await;
+    let permitted = engine.permit(&id, Some(token.as_str())).await;
     assert!(permitted.is_ok(), "{permitted:?}");
 }
