@@ -3,5 +3,6 @@
 mod events;
 mod latency;
 mod misuse;
+mod sessions;
 mod stream;
 mod watcher;

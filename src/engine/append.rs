@@ -244,6 +244,8 @@ impl Inner {
         entry.image().broken_off = result.as_ref().is_err_and(|end| end.offset().is_some());
         self.put_away(entry, writer).await;
         drop(seen);
+        // What did not count is not there.
+        live.offset.store(entry.record().offset, Ordering::Release);
         self.tell_end(entry, &result);
         if let Ok(Some((_, whole))) = self.session_of(entry).await {
             self.chunk_came(&whole).await;

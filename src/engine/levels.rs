@@ -130,6 +130,7 @@ impl Inner {
             return;
         }
         watch.level.store(level as u8, Ordering::Relaxed);
+        self.hub.tell_disk(level.name(), free, total);
         match level {
             Level::Red => error!(free, stop_at, "THE DISK IS NEARLY FULL: no new uploads"),
             Level::Yellow => warn!(free, warn_at, "the disk is getting full"),

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use super::event::{Facts, What};
+use super::event::{self, Facts, What};
 use super::mailbox::{Inbox, Mailbox, Subscription};
-use super::topic::Topic;
+use super::topic::{Topic, clock};
 use crate::upload::UploadId;
 
 /// How long a topic stays after the last event and the last subscriber: for those who come back.
@@ -79,6 +79,15 @@ impl Hub {
 
     /// Something happened; `facts` tells how the upload is now. A pause is told once, and so is its end.
     pub fn emit(&self, id: &UploadId, what: What, facts: impl Fn() -> Facts) {
+        self.tell(id, what, true, facts);
+    }
+
+    /// The same of what is no upload of its own to those who follow all.
+    pub fn emit_by_name(&self, id: &UploadId, what: What, facts: impl Fn() -> Facts) {
+        self.tell(id, what, false, facts);
+    }
+
+    fn tell(&self, id: &UploadId, what: What, among_all: bool, facts: impl Fn() -> Facts) {
         if self.is_quiet() {
             return;
         }
@@ -86,13 +95,21 @@ impl Hub {
             let mut topics = self.topics();
             match topics.by_id.get(id) {
                 Some(topic) => topic.clone(),
-                None if topics.all.is_empty() => return,
+                None if topics.all.is_empty() || !among_all => return,
                 None => self.add(&mut topics, id, &facts()),
             }
         };
         let mut state = topic.state();
         state.refresh(&facts());
         state.happened(what);
+    }
+
+    /// The disk's level has changed: told to those who follow all.
+    pub fn tell_disk(&self, level: &str, free: u64, total: u64) {
+        let json = event::disk_level(clock(), level, free, total);
+        for inbox in &self.topics().all {
+            inbox.put_disk(&json);
+        }
     }
 
     /// Looks for progress where somebody follows; `facts` of an upload that is not in memory are `None`.

@@ -38,6 +38,8 @@ pub(super) struct Inbox {
     notify: Notify,
     /// Uploads were forgotten before their news were read.
     behind: AtomicBool,
+    /// The disk's newest level, for one who follows all, until it is read.
+    disk: Mutex<Option<String>>,
 }
 
 /// That a mailbox follows an upload.
@@ -62,6 +64,16 @@ struct Cursor {
 impl Inbox {
     fn ready(&self) -> MutexGuard<'_, VecDeque<Arc<Subscription>>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Option<String>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is a newer level of the disk.
+    pub(super) fn put_disk(&self, json: &str) {
+        *self.disk() = Some(json.to_owned());
+        self.notify.notify_one();
     }
 }
 
@@ -243,6 +255,9 @@ impl Mailbox {
     pub fn try_next(&mut self) -> Option<Vec<Told>> {
         if self.inbox.behind.swap(false, Ordering::AcqRel) {
             let json = event::resync(clock());
+            return Some(vec![Told { at: None, json }]);
+        }
+        if let Some(json) = self.inbox.disk().take() {
             return Some(vec![Told { at: None, json }]);
         }
         loop {

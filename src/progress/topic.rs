@@ -151,6 +151,9 @@ impl State {
             self.figures.offset = facts.offset;
             self.came = self.paused;
             self.moved = Instant::now();
+        } else if facts.chunks.is_some() {
+            // A chunk that is refused takes back what was told of it on its way.
+            self.figures.offset = facts.offset;
         }
     }
 
@@ -182,9 +185,10 @@ impl State {
         self.tell_stored(true);
         match what {
             What::Resumed | What::Stored { .. } => {
-                self.paused = false;
                 self.moved = Instant::now();
-                self.rated = (self.moved, self.figures.offset, 0.0);
+                if std::mem::take(&mut self.paused) {
+                    self.rated = (self.moved, self.figures.offset, 0.0);
+                }
             }
             What::Paused { .. } => self.pause(),
             What::Failed { code } => self.failure = Some(code),

@@ -142,6 +142,10 @@ impl Inner {
         {
             warn!(id = %entry.id, %error, "a chunk could not be taken back; it counts for nothing all the same");
         }
+        if counted.is_err() {
+            live.offset.store(arrived.record.offset, Ordering::Release);
+            self.tell_end(&entry, &counted);
+        }
         drop(running);
         if let Some(writer) = ingest.writer.take()
             && let Err(error) = writer.close().await
@@ -355,7 +359,6 @@ impl Arriving<'_> {
         if known == 0 {
             ingest.front = self.session.front_before(self.number);
         }
-        live.offset.store(known, Ordering::Release);
         let ended = ingest.run(body, guard).await;
         (ingest, ended)
     }

@@ -177,6 +177,11 @@ impl Inner {
         Ok(())
     }
 
+    /// A chunk's session, where that is in memory.
+    pub(in super::super) fn session_in_memory(&self, of: &ChunkOf) -> Option<Arc<Session>> {
+        self.table.peek(&of.session)?.session()
+    }
+
     /// Changes a chunk's record. Its range of the file does not witness it: it is in the state store before it is told.
     pub(in super::super) async fn change_chunk(
         &self,
@@ -187,6 +192,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         // It lives and ends with its session.
         record.expires = None;
+        let old = entry.record();
         let (before, of) = {
             let image = entry.image();
             if image.unstored
@@ -217,11 +223,11 @@ impl Inner {
             image.unstored = false;
         }
         if let Some(of) = of
-            && let Some(whole) = self.table.slot(&of.session).get()
-            && let Some(session) = whole.session()
+            && let Some(session) = self.session_in_memory(&of)
         {
             session.note(of.number, &record);
         }
+        self.tell_change(entry, &old, &record);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::super::{Engine, Inner, now};
 use super::{OwnedSession, Session};
 use crate::error::{Missing, Reject};
 use crate::lock::Guard;
+use crate::progress::What;
 use crate::upload::{Failure, Status};
 
 impl Engine {
@@ -54,6 +55,9 @@ impl Inner {
             self.note_state(entry).await;
         }
         judged?;
+        if session.facts.file_hash.is_some() {
+            self.tell(entry, What::Validated);
+        }
         let mut about = About::of(&entry.id, &entry.image());
         about.whole = true;
         // Before the record: should the state store lose it, the sidecar knows that the file's length can be believed.
