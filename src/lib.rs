@@ -8,6 +8,7 @@
 //! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
 //! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
+//! - `clock`: the time of day.
 //! - [`error`]: every failure a client can see, and its status.
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
@@ -27,6 +28,7 @@
 pub mod admin;
 mod answer;
 pub mod blob;
+mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;

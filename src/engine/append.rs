@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
-use tracing::warn;
 
+use super::end::close_well;
 use super::ingest::Ingest;
 use super::table::{Entry, Live};
 use super::{Create, Engine, Inner, More, PATIENCE, View, now, view};
@@ -259,9 +259,7 @@ impl Inner {
         if writer.position() == at {
             return Some(writer);
         }
-        if let Err(error) = writer.close().await {
-            warn!(id = %entry.id, %error, "a file did not close well");
-        }
+        close_well(&entry.id, writer).await;
         None
     }
 

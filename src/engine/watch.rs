@@ -33,7 +33,7 @@ impl Engine {
         since: Option<u64>,
     ) -> Result<(), Reject> {
         let entry = self.inner.entry(id).await?;
-        if is_waiting(&entry.record()) {
+        if entry.record().is_waiting() {
             // Its parts are looked at in memory from here on; one that cannot be loaded counts for nothing.
             let parts = entry.image().parts.clone();
             for part in parts.iter() {
@@ -77,7 +77,7 @@ impl Inner {
             return;
         }
         let facts = || self.facts(entry);
-        if entry.chunk().is_some() {
+        if entry.is_chunk() {
             self.hub.emit_by_name(&entry.id, what, facts);
         } else {
             self.hub.emit(&entry.id, what, facts);
@@ -192,7 +192,7 @@ impl Inner {
             facts.offset = there.bytes;
             facts.chunks = Some((total - u64::from(there.chunks), total));
             facts.silent = session.silent_for();
-        } else if is_waiting(&image.record) {
+        } else if image.record.is_waiting() {
             let parts = image.parts.clone();
             drop(image);
             self.add_parts(&mut facts, &parts);
@@ -226,9 +226,4 @@ impl Inner {
         facts.length = length;
         facts.parts = (!told.is_empty()).then(|| told.into());
     }
-}
-
-/// Whether this is a final whose parts are not all there yet.
-fn is_waiting(record: &Record) -> bool {
-    record.kind == Kind::Final && record.status == Status::Active
 }

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::event::{self, Stand};
 use super::hub::Hub;
-use super::topic::{State, Topic, clock};
+use super::topic::{State, Topic};
+use crate::clock::now;
 use crate::upload::UploadId;
 
 /// The most events of an upload that are read in one go; other uploads come in between.
@@ -152,7 +153,7 @@ impl Subscription {
                 parts: parts.as_deref(),
                 code,
             };
-            let json = event::snapshot(id, clock(), last, &figures, &stand);
+            let json = event::snapshot(id, now(), last, &figures, &stand);
             return vec![told(last, json)];
         };
         let events = state.from(next, BATCH);
@@ -178,7 +179,7 @@ impl Subscription {
             .map(|(sequence, event)| told(sequence, event.to_json(id, sequence)))
             .collect();
         if let Some((figures, parts)) = progress {
-            let json = event::progress(id, clock(), last, &figures, parts.as_deref());
+            let json = event::progress(id, now(), last, &figures, parts.as_deref());
             out.push(told(last, json));
         }
         out
@@ -254,7 +255,7 @@ impl Mailbox {
     /// News of one upload, if there are any.
     pub fn try_next(&mut self) -> Option<Vec<Told>> {
         if self.inbox.behind.swap(false, Ordering::AcqRel) {
-            let json = event::resync(clock());
+            let json = event::resync(now());
             return Some(vec![Told { at: None, json }]);
         }
         if let Some(json) = self.inbox.disk().take() {

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::event::{Event, Facts, Figures, Part, What};
 use super::mailbox::{Inbox, Subscription};
-use crate::upload::{Millis, Status, UploadId};
+use crate::clock::now;
+use crate::upload::{Status, UploadId};
 
 /// Events that are kept of an upload that somebody follows, and of one that is only among all.
 pub(super) const KEPT: usize = 256;
@@ -48,14 +49,6 @@ pub(super) struct State {
     pub(super) subscriptions: Vec<Arc<Subscription>>,
     /// When something happened last, or a subscriber left.
     pub(super) used: Instant,
-}
-
-/// Now.
-pub(super) fn clock() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 impl Topic {
@@ -236,7 +229,7 @@ impl State {
         }
         self.sequence += 1;
         self.kept.push_back(Event {
-            time: clock(),
+            time: now(),
             what,
             figures: self.figures.clone(),
         });

@@ -48,7 +48,6 @@ impl Inner {
                     let record = whole.record();
                     if !record.is_tombstone() && !matches!(record.status, Status::Failed(_)) {
                         inner.fail(&whole, Failure::DiskFault, Vec::new()).await;
-                        inner.note_state(&whole).await;
                     }
                     return;
                 }
@@ -172,7 +171,7 @@ impl Inner {
         }
         self.commit(changes, Promise::Flushed).await?;
         self.table.forget(&entry.id);
-        session.lose(of.number);
+        session.put(of.number, None);
         info!(id = %entry.id, "a chunk is to be sent anew");
         Ok(())
     }
@@ -225,7 +224,7 @@ impl Inner {
         if let Some(of) = of
             && let Some(session) = self.session_in_memory(&of)
         {
-            session.note(of.number, &record);
+            session.put(of.number, Some(&record));
         }
         self.tell_change(entry, &old, &record);
         Ok(())

@@ -52,7 +52,6 @@ impl Inner {
         let judged = self.judge(entry, &session, guard).await;
         if let Err(Reject::FileHashMismatch) = judged {
             self.fail(entry, Failure::FileHash, Vec::new()).await;
-            self.note_state(entry).await;
         }
         judged?;
         if session.facts.file_hash.is_some() {
@@ -64,7 +63,6 @@ impl Inner {
         self.blobs.amend(&entry.id, &about.to_bytes()).await?;
         let next = entry.record().advance(session.size, now())?;
         self.complete(entry, next).await?;
-        self.note_state(entry).await;
         let (inner, id) = (self.clone(), entry.id.clone());
         self.tasks
             .spawn(async move { inner.forget_chunks(&id).await });

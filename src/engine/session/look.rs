@@ -130,7 +130,7 @@ impl Session {
 /// What `status` says.
 pub(super) fn status(entry: &Entry, session: &Session) -> &'static str {
     let record = entry.record();
-    let due = record.expires.is_some_and(|at| at <= now()) && !session.is_busy();
+    let due = record.is_due(now()) && !session.is_busy();
     match record.status {
         Status::Cancelled => record.status.name(),
         _ if due => Status::Expired.name(),

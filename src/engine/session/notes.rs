@@ -45,13 +45,16 @@ impl Inner {
         Some(all.join(id.as_str().replace('/', ",")))
     }
 
-    /// Writes down how a session stands.
-    pub(in super::super) async fn note_state(&self, entry: &Arc<Entry>) {
-        let (Some(dir), Some(session)) = (self.notes_of(&entry.id), entry.session()) else {
+    /// Writes down how a session stands, where it is one.
+    pub(in super::super) async fn note_state(&self, entry: &Entry) {
+        let Some(session) = entry.session() else {
             return;
         };
         let id = entry.id.clone();
-        let entry = entry.clone();
+        // One that is just being loaded is in nobody's sight yet.
+        let (Some(dir), Some(entry)) = (self.notes_of(&id), self.table.peek(&id)) else {
+            return;
+        };
         let written = tokio::task::spawn_blocking(move || write(&dir, &entry, &session));
         if let Ok(Err(error)) = written.await {
             warn!(%id, %error, "a session's notes could not be written");

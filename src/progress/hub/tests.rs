@@ -342,10 +342,13 @@ fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
     );
     let mut other = hub.mailbox();
     other.subscribe(&id("part"), None, || at(0));
-    hub.emit_by_name(&id("part"), failed(1), || at(0));
+    let snapshot = read(&mut other);
+    hub.emit_by_name(&id("part"), What::Completed, || ended(Status::Completed));
     hub.tell_disk("green", 9, 10);
-    assert_eq!(names(&read(&mut other)), ["snapshot"]);
+    let told = [snapshot, read(&mut other)].concat();
+    assert_eq!(names(&told), ["snapshot", "upload_completed"]);
     drop(other);
+    hub.forget_after(Duration::ZERO);
     drop(admin);
     assert!(hub.is_quiet());
 }
