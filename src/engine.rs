@@ -29,7 +29,7 @@ mod watch;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -45,11 +45,14 @@ pub use self::levels::{Level, Space};
 pub use self::overview::{Amount, Inspection, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
 pub use self::session::{
-    ChunkBody, Chunked, NewSession, OwnedSession, Priority, Resume, SessionOptions, SessionView,
+    ChunkBody, Chunked, NewSession, Notes, OwnedSession, Priority, Resume, SessionOptions,
+    SessionView,
 };
 
 use self::table::{Entry, Table};
 use crate::blob::{BlobError, BlobStore, File, Pieces};
+use crate::clock::millis;
+pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
 use crate::error::Reject;
 use crate::lock::{Guard, Locker};
@@ -218,17 +221,7 @@ impl Engine {
         let inner = self.inner.clone();
         let id = id.clone();
         self.inner
-            .run(async move {
-                let entry = inner.there(&id).await?;
-                if let Some(chunk) = entry.chunk() {
-                    return inner.drop_chunk(&entry, &chunk).await;
-                }
-                let asked = Instant::now();
-                let guard = inner.hold(&id, true).await?;
-                inner.meter.lock_wait.observe(asked.elapsed());
-                let entry = inner.there(&id).await?;
-                inner.end(&entry, Status::Cancelled, guard.as_ref()).await
-            })
+            .run(async move { inner.terminate(&id, |_| Ok(())).await })
             .await
     }
 
@@ -327,17 +320,6 @@ fn view(entry: &Entry) -> View {
     }
 }
 
-/// Now, in milliseconds since the epoch.
-pub(crate) fn now() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| {
-        Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)
-    })
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
-}
-
 impl Inner {
     /// Runs a use case in a task of its own: an HTTP/2 reset drops the request's future in the middle of a commit
     /// otherwise, and a shutdown waits for it.
@@ -382,7 +364,7 @@ impl Inner {
             record.power_cuts = self.options.power_cuts;
         }
         let completes = record.is_complete() && !before.is_complete();
-        if entry.chunk().is_some() {
+        if entry.is_chunk() {
             return self.change_chunk(entry, record, promise, more).await;
         }
         let change = Change {
@@ -390,30 +372,28 @@ impl Inner {
             marks: more.marks,
             ..Change::record(&entry.id, Some(before.clone()), Some(record.clone()))
         };
-        if promise == Promise::Queued {
+        let queued = promise == Promise::Queued;
+        if queued {
             // In memory first: who asks next must see it, and the queue keeps the order.
             entry.image().record = record.clone();
-            self.commit(vec![change], promise).await?;
-            self.tell_change(entry, &before, &record);
-            if completes {
-                self.tell_complete(entry);
-            }
-            return Ok(());
         }
         let committed = self.commit(vec![change], promise).await;
-        match &committed {
-            Ok(()) => {
-                entry.image().record = record.clone();
-                self.tell_change(entry, &before, &record);
-                if completes {
-                    self.tell_complete(entry);
-                }
-            }
+        if !queued && let Err(Reject::State(StateError::Conflict)) = &committed {
             // What is in memory is not what is stored: whoever asks next loads it anew.
-            Err(Reject::State(StateError::Conflict)) => self.table.forget(&entry.id),
-            Err(_) => {}
+            self.table.forget(&entry.id);
         }
-        committed
+        committed?;
+        if !queued {
+            entry.image().record = record.clone();
+        }
+        self.tell_change(entry, &before, &record);
+        if completes {
+            self.tell_complete(entry);
+        }
+        if before.status != record.status {
+            self.note_state(entry).await;
+        }
+        Ok(())
     }
 
     /// Tells the operator where the bytes of an upload lie for good. A final's are told when it is one file, and nobody looks

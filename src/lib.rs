@@ -8,6 +8,7 @@
 //! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
 //! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
+//! - `clock`: the time of day.
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
@@ -27,6 +28,7 @@
 pub mod admin;
 mod answer;
 pub mod blob;
+mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;

@@ -233,6 +233,18 @@ impl Record {
         matches!(self.status, Status::Assembling | Status::Completed)
     }
 
+    /// Whether this is a final whose parts are not all there yet.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.kind == Kind::Final && self.status == Status::Active
+    }
+
+    /// Whether its time is over at `now`.
+    #[must_use]
+    pub fn is_due(&self, now: Millis) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+
     /// Whether this is complete with bytes that may not survive a power cut.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {

@@ -169,6 +169,8 @@ async fn files_and_directories_get_the_permissions_asked_for() {
     let server = Process::spawn(command).expect("the server listens");
     let path = server.create(5).await;
     assert_eq!(server.patch(&path, 0, "hello").send().await.status, 204);
+    let session = server.session_of(b"hello").await;
+    assert_eq!(session.chunk(1, b"hello").send().await.status, 201);
     let parts = [server.part(b"a").await, server.part(b"b").await];
     let joined = server.join(&parts).await.location_path();
     until("the final is one file", || async {

@@ -4,5 +4,6 @@ mod all;
 mod events;
 mod latency;
 mod misuse;
+mod sessions;
 mod stream;
 mod watcher;

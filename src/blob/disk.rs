@@ -58,7 +58,9 @@ use self::paths::Paths;
 use self::sys::{fault, pool};
 use self::writer::DiskWriter;
 use super::ranges::Target;
-use super::{Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Segment, Usage};
+use super::{
+    Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Room, Segment, Usage,
+};
 use crate::upload::UploadId;
 
 /// So many files of one blob are synced at the same time.
@@ -238,23 +240,17 @@ impl BlobStore for DiskBlobs {
         self.pooled(move |shared| shared.paths.files(&shard)).await
     }
 
-    async fn free(&self) -> Result<Option<u64>, BlobError> {
-        self.pooled(|shared| {
-            let root = shared.paths.root();
-            let stat = rustix::fs::statvfs(root).map_err(|e| fault(root, e.into()))?;
-            Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
-        })
-        .await
-    }
-
-    async fn total(&self) -> Result<Option<u64>, BlobError> {
+    async fn space(&self) -> Result<Option<Room>, BlobError> {
         self.pooled(|shared| {
             let root = shared.paths.root();
             let stat = rustix::fs::statvfs(root).map_err(|e| fault(root, e.into()))?;
             // Without what is kept for root, as it is in what is free.
             let kept = stat.f_bfree.saturating_sub(stat.f_bavail);
             let blocks = stat.f_blocks.saturating_sub(kept);
-            Ok(Some(blocks.saturating_mul(stat.f_frsize)))
+            Ok(Some(Room {
+                free: stat.f_bavail.saturating_mul(stat.f_frsize),
+                total: blocks.saturating_mul(stat.f_frsize),
+            }))
         })
         .await
     }

@@ -237,10 +237,6 @@ impl BlobStore for MemoryBlobs {
         Ok(all.cloned().collect())
     }
 
-    async fn free(&self) -> Result<Option<u64>, BlobError> {
-        Ok(None)
-    }
-
     fn name(&self, file: &File) -> String {
         format!("{file:?}")
     }

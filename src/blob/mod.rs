@@ -86,6 +86,15 @@ impl Usage {
     }
 }
 
+/// The disk below the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that can be written.
+    pub free: u64,
+    /// Bytes of all of it.
+    pub total: u64,
+}
+
 /// What goes wrong with bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -165,11 +174,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// How the file is called outside: its path, where it has one. For logs.
     fn name(&self, file: &File) -> String;
 
-    /// Free bytes, where that can be told.
-    async fn free(&self) -> Result<Option<u64>, BlobError>;
-
-    /// Bytes that could be free, where that can be told.
-    async fn total(&self) -> Result<Option<u64>, BlobError> {
+    /// How much room there is, where that can be told.
+    async fn space(&self) -> Result<Option<Room>, BlobError> {
         Ok(None)
     }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
-use tracing::warn;
 
+use super::end::close_well;
 use super::ingest::Ingest;
 use super::table::{Entry, Live};
 use super::{Create, Engine, Inner, More, PATIENCE, View, now, view};
@@ -244,6 +244,8 @@ impl Inner {
         entry.image().broken_off = result.as_ref().is_err_and(|end| end.offset().is_some());
         self.put_away(entry, writer).await;
         drop(seen);
+        // What did not count is not there.
+        live.offset.store(entry.record().offset, Ordering::Release);
         self.tell_end(entry, &result);
         if let Ok(Some((_, whole))) = self.session_of(entry).await {
             self.chunk_came(&whole).await;
@@ -257,9 +259,7 @@ impl Inner {
         if writer.position() == at {
             return Some(writer);
         }
-        if let Err(error) = writer.close().await {
-            warn!(id = %entry.id, %error, "a file did not close well");
-        }
+        close_well(&entry.id, writer).await;
         None
     }
 

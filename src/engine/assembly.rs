@@ -133,12 +133,8 @@ impl Inner {
         segments: &[Segment],
     ) -> Result<bool, BlobError> {
         let length: u64 = segments.iter().map(|segment| segment.len).sum();
-        if self
-            .blobs
-            .free()
-            .await?
-            .is_some_and(|free| free < length.saturating_add(MARGIN))
-        {
+        let room = self.blobs.space().await?;
+        if room.is_some_and(|room| room.free < length.saturating_add(MARGIN)) {
             return Err(BlobError::Full);
         }
         let mut at = 0;

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use http::HeaderMap;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::append::{Append, Appended, open_mark};
-use super::end::is_loss;
+use super::end::{close_well, is_loss};
 use super::ingest::{Ended, Ingest};
 use super::table::Entry;
 use super::{Inner, More, now};
@@ -20,6 +20,7 @@ use crate::error::Reject;
 use crate::progress::What;
 use crate::protocol::HeaderError;
 use crate::protocol::checksum::{Algorithm, ChecksumError, Digest, UploadChecksum};
+use crate::protocol::sha256::{Hasher, Sum};
 use crate::state::{Mark, Promise};
 use crate::upload::{Failure, Record, Status};
 
@@ -137,21 +138,41 @@ impl Inner {
         range: Range<u64>,
         algorithm: Algorithm,
     ) -> Result<Vec<u8>, Reject> {
-        let mut digest = Digest::new(algorithm);
+        let digest = Digest::new(algorithm);
+        let digest = self.hash(entry, range, digest, Digest::update).await?;
+        Ok(digest.finish())
+    }
+
+    /// Takes stored bytes into a hash, off the async workers.
+    pub(super) async fn hash<H: Send + 'static>(
+        &self,
+        entry: &Entry,
+        range: Range<u64>,
+        mut hash: H,
+        update: fn(&mut H, &[u8]),
+    ) -> Result<H, Reject> {
         if range.is_empty() {
-            return Ok(digest.finish());
+            return Ok(hash);
         }
         let mut pieces = self.blobs.read(&entry.blob(), range).await?;
         while let Some(piece) = pieces.next().await {
             let piece = piece?;
-            digest = tokio::task::spawn_blocking(move || {
-                digest.update(&piece);
-                digest
-            })
-            .await
-            .map_err(|_| Reject::Panicked)?;
+            let hashed = tokio::task::spawn_blocking(move || {
+                update(&mut hash, &piece);
+                hash
+            });
+            hash = hashed.await.map_err(|panic| {
+                error!(%panic, "hashing ended in a panic");
+                Reject::Panicked
+            })?;
         }
-        Ok(digest.finish())
+        Ok(hash)
+    }
+
+    /// SHA-256 of stored bytes.
+    pub(super) async fn sha256_of(&self, entry: &Entry, range: Range<u64>) -> Result<Sum, Reject> {
+        let hash = self.hash(entry, range, Hasher::default(), Hasher::update);
+        Ok(hash.await?.finish())
     }
 
     /// Commits `end` as the offset, never before its bytes are as safe as the mode promises.
@@ -262,7 +283,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         let process = self.options.durability == Durability::Process;
         // A chunk is no upload of its own: what is promised of complete ones is promised of its session.
-        let later = self.options.durability == Durability::Complete && entry.chunk().is_some();
+        let later = self.options.durability == Durability::Complete && entry.is_chunk();
         if !process && !later {
             let synced = self.sync_whole(entry, next.offset).await;
             self.or_lost(entry, synced).await?;
@@ -276,7 +297,7 @@ impl Inner {
         let details = self.hash_of_complete_chunk(entry, &next).await?;
         self.stamp(&mut next);
         // Without a sync it stays open until it has one; a chunk is synced with its session.
-        let late = next.is_unsynced() && entry.chunk().is_none();
+        let late = next.is_unsynced() && !entry.is_chunk();
         let marked = entry.image().marked_open;
         let marks = if marked == late {
             Vec::new()
@@ -311,9 +332,7 @@ impl Inner {
     pub(super) async fn put_away(&self, entry: &Entry, writer: Option<Box<dyn BlobWriter>>) {
         let Some(writer) = writer else { return };
         if entry.record().is_complete() {
-            if let Err(error) = writer.close().await {
-                warn!(id = %entry.id, %error, "a file did not close well");
-            }
+            close_well(&entry.id, writer).await;
         } else {
             entry.image().writer = Some((writer, Instant::now()));
         }

@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::clock::since_epoch;
+
 /// A data directory held by this process.
 pub struct DataDir {
     path: PathBuf,
@@ -158,10 +160,7 @@ fn read_boot(path: &Path) -> io::Result<Option<Boot>> {
 
 /// A count that is past any other: what a damaged file cannot tell must not fall.
 fn seconds() -> u32 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX / 2)
+    u32::try_from(since_epoch().as_secs()).unwrap_or(u32::MAX / 2)
 }
 
 /// The kernel's own name for the time since the machine started; where there is none, every start is taken for a new one.

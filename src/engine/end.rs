@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
 use super::table::Entry;
 use super::{Inner, More, now};
-use crate::blob::{Blob, BlobError, File};
+use crate::blob::{Blob, BlobError, BlobWriter, File};
 use crate::error::Reject;
 use crate::lock::Guard;
 use crate::progress::What;
@@ -15,6 +16,26 @@ use crate::state::{Change, Mark, Promise};
 use crate::upload::{Failure, Kind, Status, UploadId};
 
 impl Inner {
+    /// Ends an upload that somebody wants to be gone, if `judge` finds nothing against it; takes over from whoever writes.
+    pub(super) async fn terminate(
+        self: &Arc<Self>,
+        id: &UploadId,
+        judge: fn(&Entry) -> Result<(), Reject>,
+    ) -> Result<(), Reject> {
+        let entry = self.there(id).await?;
+        judge(&entry)?;
+        if let Some(chunk) = entry.chunk() {
+            return self.drop_chunk(&entry, &chunk).await;
+        }
+        let asked = Instant::now();
+        let guard = self.hold(id, true).await?;
+        self.meter.lock_wait.observe(asked.elapsed());
+        // Its last byte may have come before whoever wrote it let go.
+        let entry = self.there(id).await?;
+        judge(&entry)?;
+        self.end(&entry, Status::Cancelled, guard.as_ref()).await
+    }
+
     /// Makes a tombstone of an upload and removes its bytes. The guard shows that the caller holds the lock.
     pub(super) async fn end(
         self: &Arc<Self>,
@@ -60,10 +81,8 @@ impl Inner {
     /// Closes the file of an upload whose bytes are to go: a close that fails is no reason to keep them.
     pub(super) async fn let_go(&self, entry: &Entry) {
         let writer = entry.image().writer.take();
-        if let Some((writer, _)) = writer
-            && let Err(error) = writer.close().await
-        {
-            warn!(id = %entry.id, %error, "a file did not close well");
+        if let Some((writer, _)) = writer {
+            close_well(&entry.id, writer).await;
         }
     }
 
@@ -130,6 +149,13 @@ impl Inner {
         }
         // Finals that wait for it are not to wait for ever.
         self.waiting.wake(&entry.id);
+    }
+}
+
+/// Closes a file whose bytes count already, or are to go: a close that fails changes nothing.
+pub(super) async fn close_well(id: &UploadId, writer: Box<dyn BlobWriter>) {
+    if let Err(error) = writer.close().await {
+        warn!(%id, %error, "a file did not close well");
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Inner, More, millis, now};
 use crate::blob::{Blob, BlobWriter, File};
 use crate::error::Reject;
 use crate::state::{Change, Mark, Promise};
-use crate::upload::{Kind, Millis, Record, Status, UploadId};
+use crate::upload::{Kind, Record, Status, UploadId};
 
 /// How long a tombstone stands.
 const TOMBSTONE: Duration = Duration::from_hours(24);
@@ -105,7 +105,7 @@ impl Inner {
                     Err(error) => warn!(%id, %error, "a tombstone stays"),
                 }
             }
-        } else if due(record, now) && !self.waiting.needs(id) {
+        } else if record.is_due(now) && !self.waiting.needs(id) {
             self.expire(id).await;
         } else if mend && self.is_left_chunk(id, record).await {
             self.forget_chunk_record(id, record).await;
@@ -129,17 +129,17 @@ impl Inner {
             return;
         };
         let record = entry.record();
-        if record.is_tombstone() || !due(&record, now()) {
+        if record.is_tombstone() || !record.is_due(now()) {
             return;
         }
         if entry.session().is_some_and(|session| session.is_busy()) {
             return;
         }
-        if record.kind == Kind::Final && record.status == Status::Active {
+        if record.is_waiting() {
             let mut next = record;
             next.touched = self.last_touched(&entry).await;
             self.stamp(&mut next);
-            if !due(&next, now()) {
+            if !next.is_due(now()) {
                 if let Err(reject) = self
                     .change(&entry, next, Promise::Queued, More::default())
                     .await
@@ -283,8 +283,4 @@ impl Inner {
         )
         .await
     }
-}
-
-fn due(record: &Record, now: Millis) -> bool {
-    record.expires.is_some_and(|at| at <= now)
 }

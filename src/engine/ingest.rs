@@ -93,7 +93,7 @@ impl<'a> Ingest<'a> {
             writer,
             recorded: Instant::now(),
             sync_asked: base,
-            witnessed: entry.chunk().is_none(),
+            witnessed: !entry.is_chunk(),
             known: 0,
             known_sum: None,
             front: None,

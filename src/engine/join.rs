@@ -202,7 +202,7 @@ impl Inner {
                     let entry = self.entry(part).await.map_err(bad)?;
                     let record = entry.record();
                     // A session's chunks are its own; before how it stands, which is told to its owner alone.
-                    if record.kind != Kind::Partial || entry.chunk().is_some() {
+                    if record.kind != Kind::Partial || entry.is_chunk() {
                         return Err(Reject::BadPart(named.clone()));
                     }
                     self.standing(&entry).map_err(bad)?;

@@ -114,7 +114,7 @@ impl Inner {
         };
         let blob = entry.blob();
         // A chunk is held against its hash after a power cut, synced or not.
-        let doubtful = |record: &Record| record.is_unsynced() && entry.chunk().is_none();
+        let doubtful = |record: &Record| record.is_unsynced() && !entry.is_chunk();
         // Not under the lock: it may take long, and a deletion need not wait for it.
         let before = entry.record();
         let synced = if doubtful(&before) {

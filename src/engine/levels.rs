@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::Inner;
+use crate::blob::Room;
 use crate::error::Reject;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -110,14 +111,10 @@ impl Inner {
     }
 
     pub(super) async fn look_at_disk(&self) {
-        let looked = async { Ok((self.blobs.free().await?, self.blobs.total().await?)) };
-        let (free, total) = match looked.await {
-            Ok((Some(free), Some(total))) => (free, total),
-            Ok(_) => return,
-            Err(error) => {
-                let error: crate::blob::BlobError = error;
-                return warn!(%error, "how much space is free cannot be told");
-            }
+        let Room { free, total } = match self.blobs.space().await {
+            Ok(Some(room)) => room,
+            Ok(None) => return,
+            Err(error) => return warn!(%error, "how much space is free cannot be told"),
         };
         let watch = &self.levels;
         watch.free.store(free, Ordering::Relaxed);
@@ -130,6 +127,7 @@ impl Inner {
             return;
         }
         watch.level.store(level as u8, Ordering::Relaxed);
+        self.hub.tell_disk(level.name(), free, total);
         match level {
             Level::Red => error!(free, stop_at, "THE DISK IS NEARLY FULL: no new uploads"),
             Level::Yellow => warn!(free, warn_at, "the disk is getting full"),

@@ -84,11 +84,7 @@ impl Inner {
             // its parts: the sweeper looks at them.
             let lives = match &image.session {
                 Some(session) => session.is_busy(),
-                None => {
-                    image.live.is_some()
-                        || (image.record.kind == Kind::Final
-                            && image.record.status == Status::Active)
-                }
+                None => image.live.is_some() || image.record.is_waiting(),
             };
             (image.record.status, image.record.expires.filter(|_| !lives))
         };
@@ -142,7 +138,7 @@ impl Inner {
             image.session = self.load_session(id, &image.record).await?;
         }
         let entry = Entry::new(id.clone(), image);
-        if entry.chunk().is_some() {
+        if entry.is_chunk() {
             self.reconcile_chunk(&entry).await?;
             return Ok(Arc::new(entry));
         }

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::levels::Space;
@@ -160,15 +159,9 @@ impl Engine {
     /// As [`Engine::terminate`]; `AlreadyComplete`.
     pub async fn cancel(&self, id: &UploadId) -> Result<(), Reject> {
         let (inner, id) = (self.inner.clone(), id.clone());
-        let cancel = async move {
-            refuse_complete(&*inner.there(&id).await?)?;
-            let guard = inner.hold(&id, true).await?;
-            // Its last byte may have come before it let go.
-            let entry = inner.there(&id).await?;
-            refuse_complete(&entry)?;
-            inner.end(&entry, Status::Cancelled, guard.as_ref()).await
-        };
-        self.inner.run(cancel).await
+        self.inner
+            .run(async move { inner.terminate(&id, refuse_complete).await })
+            .await
     }
 
     /// Sweeps now; a sweep that runs already is waited for first.
@@ -354,18 +347,5 @@ impl Inner {
             Reject::State(_) => self.meter.state_errors.one(),
             _ => {}
         }
-    }
-
-    /// How many appends run now.
-    pub(super) fn appends(&self) -> usize {
-        self.appending.load(Ordering::Relaxed)
-    }
-}
-
-impl Engine {
-    /// How many bodies come in now.
-    #[must_use]
-    pub fn receiving(&self) -> usize {
-        self.inner.appends()
     }
 }

@@ -1,6 +1,6 @@
 //! The start: after a crash the state store and the disk are brought together again. Before the server listens, only what
-//! was open at the end is looked at; everything else is held against its blob when it is first asked for, and by the
-//! sweeper's first round.
+//! was open at the end is looked at, and the records are counted, without a look at a file; everything else is held against
+//! its blob when it is first asked for, and by the sweeper's first round.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -111,7 +111,7 @@ impl Inner {
             }
             found.open += 1;
             if let Some(entry) = self.entry_logged(id).await {
-                if entry.record().is_unsynced() && entry.chunk().is_none() {
+                if entry.record().is_unsynced() && !entry.is_chunk() {
                     // What completed it has seen to that.
                     continue;
                 }

@@ -62,7 +62,18 @@ pub struct SessionOptions {
     /// So many chunks of one session are taken in at a time.
     pub parallel: u32,
     /// Where each session has a directory for people to look at.
-    pub notes: Option<PathBuf>,
+    pub notes: Option<Notes>,
+}
+
+/// Where sessions' directories are, and with which permissions they are made.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// Above all of them.
+    pub dir: PathBuf,
+    /// Of directories.
+    pub dir_mode: u32,
+    /// Of files.
+    pub file_mode: u32,
 }
 
 impl Default for SessionOptions {
@@ -247,37 +258,32 @@ impl Session {
         start.min(self.size)..end.min(self.size)
     }
 
-    /// The same as a blob.
-    fn blob(&self, n: u32) -> Blob {
+    /// Bytes of a chunk.
+    pub(crate) fn size_of(&self, n: u32) -> u64 {
         let range = self.range(n);
+        range.end - range.start
+    }
+
+    /// Where a chunk lies, as a blob.
+    fn blob(&self, n: u32) -> Blob {
         Blob::Segments(vec![Segment {
             file: File::Upload(self.id.clone()),
-            start: range.start,
-            len: range.end - range.start,
+            start: self.range(n).start,
+            len: self.size_of(n),
         }])
     }
 
-    /// Takes over what a chunk's record says.
-    pub(crate) fn note(&self, n: u32, record: &Record) {
+    /// Takes over what a chunk's record says; one without a record is missing.
+    pub(crate) fn put(&self, n: u32, record: Option<&Record>) {
         let mut progress = self.progress();
-        progress.begun.remove(&n);
-        let range = self.range(n);
-        if record.is_complete() {
-            progress.set(n, true, range.end - range.start);
+        let complete = record.is_some_and(Record::is_complete);
+        progress.set(n, complete, self.size_of(n));
+        let begun = record.map_or(0, |record| record.offset);
+        if complete || begun == 0 {
+            progress.begun.remove(&n);
         } else {
-            progress.set(n, false, range.end - range.start);
-            if record.offset > 0 {
-                progress.begun.insert(n, record.offset);
-            }
+            progress.begun.insert(n, begun);
         }
-    }
-
-    /// A chunk is missing again.
-    fn lose(&self, n: u32) {
-        let mut progress = self.progress();
-        progress.begun.remove(&n);
-        let range = self.range(n);
-        progress.set(n, false, range.end - range.start);
     }
 
     /// Whether a chunk is complete.

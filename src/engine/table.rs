@@ -124,6 +124,10 @@ impl Entry {
         self.image().chunk.clone()
     }
 
+    pub(crate) fn is_chunk(&self) -> bool {
+        self.image().chunk.is_some()
+    }
+
     pub(crate) fn blob(&self) -> Arc<Blob> {
         self.image().blob.clone()
     }

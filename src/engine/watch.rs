@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::session::ChunkOf;
 use super::table::Entry;
-use super::{Appended, Engine, Inner};
+use super::{Engine, Inner};
 use crate::error::Reject;
 use crate::progress::event::Part;
 use crate::progress::{Facts, Mailbox, What};
@@ -32,7 +33,7 @@ impl Engine {
         since: Option<u64>,
     ) -> Result<(), Reject> {
         let entry = self.inner.entry(id).await?;
-        if is_waiting(&entry.record()) {
+        if entry.record().is_waiting() {
             // Its parts are looked at in memory from here on; one that cannot be loaded counts for nothing.
             let parts = entry.image().parts.clone();
             for part in parts.iter() {
@@ -46,9 +47,14 @@ impl Engine {
     /// Lets `mailbox` follow every upload: those that bytes come for now, and those to which anything happens. For
     /// administrators alone.
     pub fn watch_all(&self, mailbox: &mut Mailbox) {
-        let running = self.inner.table.running();
-        let facts = |entry: &Arc<Entry>| (entry.id.clone(), self.inner.facts(entry));
-        mailbox.subscribe_all(running.iter().map(facts).collect());
+        let table = &self.inner.table;
+        let whole = |entry: Arc<Entry>| match entry.chunk() {
+            Some(chunk) => table.peek(&chunk.session),
+            None => Some(entry),
+        };
+        let running = table.running().into_iter().filter_map(whole);
+        let facts = |entry: Arc<Entry>| (entry.id.clone(), self.inner.facts(&entry));
+        mailbox.subscribe_all(running.map(facts).collect());
     }
 
     /// Resolves when the server stops.
@@ -64,10 +70,26 @@ impl Inner {
         let _ = self.stop.run_until_cancelled(self.hub.run(facts)).await;
     }
 
-    /// Something happened to an upload.
+    /// Something happened to an upload. A session's chunk is told of to those who follow it by name; to those who follow all
+    /// uploads it is a part of its session.
     pub(super) fn tell(&self, entry: &Entry, what: What) {
-        if !self.hub.is_quiet() {
-            self.hub.emit(&entry.id, what, || self.facts(entry));
+        if self.hub.is_quiet() {
+            return;
+        }
+        let facts = || self.facts(entry);
+        if entry.is_chunk() {
+            self.hub.emit_by_name(&entry.id, what, facts);
+        } else {
+            self.hub.emit(&entry.id, what, facts);
+        }
+    }
+
+    /// Something happened to a chunk that its session's followers are told, while the session takes bytes.
+    fn tell_session(&self, of: &ChunkOf, what: What) {
+        if let Some(whole) = self.table.peek(&of.session)
+            && whole.record().status == Status::Active
+        {
+            self.tell(&whole, what);
         }
     }
 
@@ -96,6 +118,19 @@ impl Inner {
                 },
             );
         }
+        if after.is_complete()
+            && !before.is_complete()
+            && let Some(of) = entry.chunk()
+            && let Some(session) = self.session_in_memory(&of)
+        {
+            let range = session.range(of.number);
+            let what = What::Stored {
+                chunk: Some(of.number.into()),
+                start: range.start,
+                end: range.end,
+            };
+            self.tell_session(&of, what);
+        }
         if after.status != before.status {
             self.tell_status(entry, after.status);
         }
@@ -116,17 +151,26 @@ impl Inner {
     }
 
     /// A body has ended: bytes that were refused, or that do not come any more. What a newer request took over goes on.
-    pub(super) fn tell_end(&self, entry: &Entry, appended: &Result<Appended, Reject>) {
-        let Err(reject) = appended else { return };
+    pub(super) fn tell_end<T>(&self, entry: &Entry, ended: &Result<T, Reject>) {
+        let Err(reject) = ended else { return };
+        if self.hub.is_quiet() {
+            return;
+        }
         let code = reject.wire().1;
         match reject {
             Reject::BodyCut { .. } | Reject::IdleBody { .. } | Reject::Shutdown { .. } => {
                 self.tell(entry, What::Paused { code: Some(code) });
             }
-            Reject::TakenOver { .. } => {}
+            Reject::TakenOver { .. } | Reject::Locked => {}
             // Why it failed is told with its record.
             _ if entry.record().status != Status::Active => {}
-            _ => self.tell(entry, What::ChunkFailed { chunk: None, code }),
+            _ => {
+                self.tell(entry, What::ChunkFailed { chunk: None, code });
+                if let Some(of) = entry.chunk() {
+                    let chunk = Some(of.number.into());
+                    self.tell_session(&of, What::ChunkFailed { chunk, code });
+                }
+            }
         }
     }
 
@@ -141,14 +185,14 @@ impl Inner {
             parts: None,
             silent: image.live.as_ref().map(|live| live.silent_for()),
         };
-        if is_waiting(&image.record)
-            && let Some(session) = image.session.clone()
-        {
+        if let Some(session) = image.session.clone() {
             drop(image);
+            let there = session.there(facts.status);
             let total = u64::from(session.total);
-            facts.offset = session.bytes();
-            facts.chunks = Some((total - u64::from(session.count()), total));
-        } else if is_waiting(&image.record) {
+            facts.offset = there.bytes;
+            facts.chunks = Some((total - u64::from(there.chunks), total));
+            facts.silent = session.silent_for();
+        } else if image.record.is_waiting() {
             let parts = image.parts.clone();
             drop(image);
             self.add_parts(&mut facts, &parts);
@@ -182,9 +226,4 @@ impl Inner {
         facts.length = length;
         facts.parts = (!told.is_empty()).then(|| told.into());
     }
-}
-
-/// Whether this is a final whose parts are not all there yet.
-fn is_waiting(record: &Record) -> bool {
-    record.kind == Kind::Final && record.status == Status::Active
 }

@@ -173,6 +173,15 @@ struct Problem<'a> {
     detail: &'a str,
 }
 
+#[derive(Serialize)]
+struct Disk<'a> {
+    event: &'static str,
+    time: String,
+    level: &'a str,
+    free_bytes: u64,
+    total_bytes: u64,
+}
+
 /// What a snapshot has beside the figures.
 pub(super) struct Stand<'a> {
     pub(super) paused: bool,
@@ -247,6 +256,17 @@ pub fn error(upload: Option<&str>, time: Millis, code: &str, detail: &str) -> St
 /// To one who follows all uploads, and read nothing for so long that some of them are gone meanwhile.
 pub(super) fn resync(time: Millis) -> String {
     text(&serde_json::json!({ "event": "resync", "time": rfc3339_millis(time) }))
+}
+
+/// To one who follows all uploads: the disk's level is another one now.
+pub(super) fn disk_level(time: Millis, level: &str, free: u64, total: u64) -> String {
+    text(&Disk {
+        event: "disk_level",
+        time: rfc3339_millis(time),
+        level,
+        free_bytes: free,
+        total_bytes: total,
+    })
 }
 
 fn text(message: &impl Serialize) -> String {

@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::event::{Facts, What};
+use super::event::{self, Facts, What};
 use super::mailbox::{Inbox, Mailbox, Subscription};
 use super::topic::Topic;
+use crate::clock::{now, since_epoch};
 use crate::upload::UploadId;
 
 /// How long a topic stays after the last event and the last subscriber: for those who come back.
@@ -42,10 +43,7 @@ struct Topics {
 
 /// Where the numbers of an upload's events begin: later than any of before a restart, and exact as a double until 2255.
 fn microseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
+    u64::try_from(since_epoch().as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Hub {
@@ -79,6 +77,15 @@ impl Hub {
 
     /// Something happened; `facts` tells how the upload is now. A pause is told once, and so is its end.
     pub fn emit(&self, id: &UploadId, what: What, facts: impl Fn() -> Facts) {
+        self.tell(id, what, true, facts);
+    }
+
+    /// The same of what is no upload of its own to those who follow all.
+    pub fn emit_by_name(&self, id: &UploadId, what: What, facts: impl Fn() -> Facts) {
+        self.tell(id, what, false, facts);
+    }
+
+    fn tell(&self, id: &UploadId, what: What, among_all: bool, facts: impl Fn() -> Facts) {
         if self.is_quiet() {
             return;
         }
@@ -86,13 +93,21 @@ impl Hub {
             let mut topics = self.topics();
             match topics.by_id.get(id) {
                 Some(topic) => topic.clone(),
-                None if topics.all.is_empty() => return,
+                None if topics.all.is_empty() || !among_all => return,
                 None => self.add(&mut topics, id, &facts()),
             }
         };
         let mut state = topic.state();
         state.refresh(&facts());
         state.happened(what);
+    }
+
+    /// The disk's level has changed: told to those who follow all.
+    pub fn tell_disk(&self, level: &str, free: u64, total: u64) {
+        let json = event::disk_level(now(), level, free, total);
+        for inbox in &self.topics().all {
+            inbox.put_disk(&json);
+        }
     }
 
     /// Looks for progress where somebody follows; `facts` of an upload that is not in memory are `None`.

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::event::{self, Stand};
 use super::hub::Hub;
-use super::topic::{State, Topic, clock};
+use super::topic::{State, Topic};
+use crate::clock::now;
 use crate::upload::UploadId;
 
 /// The most events of an upload that are read in one go; other uploads come in between.
@@ -38,6 +39,8 @@ pub(super) struct Inbox {
     notify: Notify,
     /// Uploads were forgotten before their news were read.
     behind: AtomicBool,
+    /// The disk's newest level, for one who follows all, until it is read.
+    disk: Mutex<Option<String>>,
 }
 
 /// That a mailbox follows an upload.
@@ -62,6 +65,16 @@ struct Cursor {
 impl Inbox {
     fn ready(&self) -> MutexGuard<'_, VecDeque<Arc<Subscription>>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Option<String>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is a newer level of the disk.
+    pub(super) fn put_disk(&self, json: &str) {
+        *self.disk() = Some(json.to_owned());
+        self.notify.notify_one();
     }
 }
 
@@ -140,7 +153,7 @@ impl Subscription {
                 parts: parts.as_deref(),
                 code,
             };
-            let json = event::snapshot(id, clock(), last, &figures, &stand);
+            let json = event::snapshot(id, now(), last, &figures, &stand);
             return vec![told(last, json)];
         };
         let events = state.from(next, BATCH);
@@ -166,7 +179,7 @@ impl Subscription {
             .map(|(sequence, event)| told(sequence, event.to_json(id, sequence)))
             .collect();
         if let Some((figures, parts)) = progress {
-            let json = event::progress(id, clock(), last, &figures, parts.as_deref());
+            let json = event::progress(id, now(), last, &figures, parts.as_deref());
             out.push(told(last, json));
         }
         out
@@ -242,7 +255,10 @@ impl Mailbox {
     /// News of one upload, if there are any.
     pub fn try_next(&mut self) -> Option<Vec<Told>> {
         if self.inbox.behind.swap(false, Ordering::AcqRel) {
-            let json = event::resync(clock());
+            let json = event::resync(now());
+            return Some(vec![Told { at: None, json }]);
+        }
+        if let Some(json) = self.inbox.disk().take() {
             return Some(vec![Told { at: None, json }]);
         }
         loop {

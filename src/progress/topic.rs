@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::event::{Event, Facts, Figures, Part, What};
 use super::mailbox::{Inbox, Subscription};
-use crate::upload::{Millis, Status, UploadId};
+use crate::clock::now;
+use crate::upload::{Status, UploadId};
 
 /// Events that are kept of an upload that somebody follows, and of one that is only among all.
 pub(super) const KEPT: usize = 256;
@@ -46,14 +47,6 @@ pub(super) struct State {
     pub(super) subscriptions: Vec<Arc<Subscription>>,
     /// When something happened last, or a subscriber left.
     pub(super) used: Instant,
-}
-
-/// Now.
-pub(super) fn clock() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 impl Topic {
@@ -153,6 +146,9 @@ impl State {
             self.figures.offset = facts.offset;
             self.came = self.paused;
             self.moved = Instant::now();
+        } else if facts.chunks.is_some() {
+            // A chunk that is refused takes back what was told of it on its way.
+            self.figures.offset = facts.offset;
         }
     }
 
@@ -184,9 +180,10 @@ impl State {
         self.tell_stored(true);
         match what {
             What::Resumed | What::Stored { .. } => {
-                self.paused = false;
                 self.moved = Instant::now();
-                self.rated = (self.moved, self.figures.offset, 0.0);
+                if std::mem::take(&mut self.paused) {
+                    self.rated = (self.moved, self.figures.offset, 0.0);
+                }
             }
             What::Paused { .. } => self.pause(),
             // An upload that is taken back has no record that says so.
@@ -233,7 +230,7 @@ impl State {
         }
         self.sequence += 1;
         self.kept.push_back(Event {
-            time: clock(),
+            time: now(),
             what,
             figures: self.figures.clone(),
         });

@@ -13,7 +13,7 @@ use super::process::raise_file_limit;
 use crate::admin::Admin;
 use crate::blob::disk::{DiskBlobs, DiskOptions};
 use crate::config::Config;
-use crate::engine::{DataDir, Engine, NO_LIMIT, Options, SessionOptions};
+use crate::engine::{DataDir, Engine, NO_LIMIT, Notes, Options, SessionOptions};
 use crate::lock::memory::MemoryLocker;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
@@ -153,7 +153,11 @@ fn options(config: &Config, dir: &DataDir) -> Options {
             chunk_min: config.session_chunk_min,
             chunk_max: config.session_chunk_max,
             parallel: config.session_parallel_chunks,
-            notes: Some(config.upload_dir.join(SESSIONS)),
+            notes: Some(Notes {
+                dir: config.upload_dir.join(SESSIONS),
+                dir_mode: config.dir_perms,
+                file_mode: config.file_perms,
+            }),
         },
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),

@@ -27,6 +27,13 @@ async fn yellow_warns_and_red_takes_no_new_uploads_until_there_is_space() {
         serde_json::json!([])
     );
     let open = server.create(10).await;
+    let mut parts = Vec::new();
+    for length in [3, 4] {
+        let part = server.tus("POST", "/files/");
+        let part = part.header("Upload-Length", length);
+        let part = part.header("Upload-Concat", "partial");
+        parts.push(part.send().await.location_path());
+    }
 
     let filler = disk.fill_but(26 * MIB);
     level_is(&server, "yellow").await;
@@ -51,7 +58,11 @@ async fn yellow_warns_and_red_takes_no_new_uploads_until_there_is_space() {
         .send()
         .await;
     assert_eq!((refused.status, &refused.code[..]), (507, "disk-low"));
-    // What is open goes on, and everything else as well.
+    let ask = serde_json::json!({"filename": "f", "size": 5});
+    let refused = server.initialize(&ask).await;
+    assert_eq!((refused.status, &refused.code[..]), (507, "disk-low"));
+    // What is open goes on, and everything else as well; a final adds nothing to its parts.
+    assert_eq!(server.join(&parts).await.status, 201);
     assert_eq!(
         server.patch(&open, 0, "0123456789").send().await.status,
         204

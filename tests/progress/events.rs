@@ -1,5 +1,6 @@
 //! What happens to an upload, and what those who follow it are told.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -326,6 +327,14 @@ async fn one_who_follows_all_is_told_how_an_upload_ended_before_it_was_looked_at
     assert_eq!(
         (&last["event"], &last["status"]),
         (&json!("snapshot"), &json!("completed"))
+    );
+    // The disk's level is theirs as well, within about a second.
+    steps.free.store(9, Ordering::SeqCst);
+    let told = admin.next().await;
+    let level: Value = serde_json::from_str(&told[0].json).expect("JSON");
+    assert_eq!(
+        (&level["event"], &level["level"], &level["free_bytes"]),
+        (&json!("disk_level"), &json!("red"), &json!(9))
     );
     engine.terminate(&view.id).await.expect("it ends");
     let told = admin.try_next().expect("its end");

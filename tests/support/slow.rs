@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use highwater::blob::memory::MemoryBlobs;
-use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Segment};
+use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Room, Segment};
 use highwater::config::{Durability, Share};
 use highwater::engine::{Engine, NO_LIMIT, Options, SessionOptions};
 use highwater::lock::memory::MemoryLocker;
@@ -25,6 +25,8 @@ pub struct Steps {
     pub writes: AtomicUsize,
     /// How often a holder was asked to give way.
     pub asked: AtomicUsize,
+    /// Bytes of its disk's 100 that are free.
+    pub free: AtomicU64,
 }
 
 /// Blobs in memory; each write takes one permit.
@@ -60,6 +62,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         may_write: Semaphore::new(0),
         writes: AtomicUsize::new(0),
         asked: AtomicUsize::new(0),
+        free: AtomicU64::new(100),
     });
     let blobs = Slow {
         blobs: MemoryBlobs::default(),
@@ -81,7 +84,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         sessions: SessionOptions::default(),
         power_cuts: 0,
         disk_warn: Share::Bytes(0),
-        disk_stop: Share::Bytes(0),
+        disk_stop: Share::Bytes(10),
         power_lost: false,
     };
     let opened = Engine::open(
@@ -187,7 +190,8 @@ impl BlobStore for Slow {
         self.blobs.name(file)
     }
 
-    async fn free(&self) -> Result<Option<u64>, BlobError> {
-        self.blobs.free().await
+    async fn space(&self) -> Result<Option<Room>, BlobError> {
+        let free = self.steps.free.load(Ordering::SeqCst);
+        Ok(Some(Room { free, total: 100 }))
     }
 }

@@ -9,6 +9,7 @@ use http_body::Body;
 use tracing::warn;
 
 use super::super::append::{MOMENT, SILENCE, Seen};
+use super::super::end::close_well;
 use super::super::ingest::{Ended, Ingest};
 use super::super::table::{Entry, Live};
 use super::super::{Engine, Inner, More, PATIENCE, now};
@@ -74,8 +75,7 @@ impl Engine {
         if session.facts.verify && chunk.sum.is_none() {
             return Err(Reject::HashRequired);
         }
-        let range = session.range(number);
-        let size = range.end - range.start;
+        let size = session.size_of(number);
         match chunk.length {
             Some(length) if length < size => return Err(Reject::ChunkTooShort { size }),
             Some(length) if length > size => return Err(Reject::ChunkTooLong { size }),
@@ -142,11 +142,13 @@ impl Inner {
         {
             warn!(id = %entry.id, %error, "a chunk could not be taken back; it counts for nothing all the same");
         }
+        if counted.is_err() {
+            live.offset.store(arrived.record.offset, Ordering::Release);
+            self.tell_end(&entry, &counted);
+        }
         drop(running);
-        if let Some(writer) = ingest.writer.take()
-            && let Err(error) = writer.close().await
-        {
-            warn!(id = %entry.id, %error, "a file did not close well");
+        if let Some(writer) = ingest.writer.take() {
+            close_well(&entry.id, writer).await;
         }
         let (sum, repeated) = counted?;
         if !repeated && let Some(front) = ingest.front.take() {
@@ -257,19 +259,13 @@ impl Inner {
         };
         let stored = match stored {
             Some(stored) => stored,
-            None => self.sum_of_stored(entry, known).await?.0.to_vec(),
+            None => self.sha256_of(entry, 0..known).await?.0.to_vec(),
         };
         if came == Some(stored) {
             Ok(())
         } else {
             Err(Reject::ChunkDiffers)
         }
-    }
-
-    /// SHA-256 of the first bytes that are stored of a chunk: read back.
-    pub(super) async fn sum_of_stored(&self, entry: &Entry, to: u64) -> Result<Sum, Reject> {
-        let sum = self.sum_of(entry, 0..to, Algorithm::Sha256).await?;
-        sum.try_into().map(Sum).map_err(|_| Reject::Panicked)
     }
 
     /// The sum of a chunk that a PATCH completes, to be stored with it where the session is one of verified chunks: from then
@@ -286,7 +282,7 @@ impl Inner {
         if !verify || !next.is_complete() {
             return Ok(Vec::new());
         }
-        let sum = self.sum_of_stored(entry, next.offset).await?;
+        let sum = self.sha256_of(entry, 0..next.offset).await?;
         Ok(vec![(Detail::Sha256, Some(sum.0.to_vec()))])
     }
 
@@ -332,8 +328,7 @@ struct Arriving<'a> {
 
 impl Arriving<'_> {
     fn size(&self) -> u64 {
-        let range = self.session.range(self.number);
-        range.end - range.start
+        self.session.size_of(self.number)
     }
 
     async fn take_in<'i, B>(
@@ -355,7 +350,6 @@ impl Arriving<'_> {
         if known == 0 {
             ingest.front = self.session.front_before(self.number);
         }
-        live.offset.store(known, Ordering::Release);
         let ended = ingest.run(body, guard).await;
         (ingest, ended)
     }

@@ -37,7 +37,7 @@ impl Engine {
     /// A new session, and its token, which is told only here.
     ///
     /// # Errors
-    /// `TooLarge`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
+    /// `DiskLow`, `TooLarge`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
     pub async fn create_session(&self, new: NewSession) -> Result<(OwnedSession, String), Reject> {
         let inner = self.inner.clone();
         self.inner
@@ -90,6 +90,7 @@ impl Inner {
         self: Arc<Self>,
         new: NewSession,
     ) -> Result<(OwnedSession, String), Reject> {
+        self.levels.admits()?;
         let chunk_size = self.chunk_size(&new)?;
         let token = token()?;
         let facts = Facts {

@@ -48,7 +48,6 @@ impl Inner {
                     let record = whole.record();
                     if !record.is_tombstone() && !matches!(record.status, Status::Failed(_)) {
                         inner.fail(&whole, Failure::DiskFault, Vec::new()).await;
-                        inner.note_state(&whole).await;
                     }
                     return;
                 }
@@ -172,9 +171,14 @@ impl Inner {
         }
         self.commit(changes, Promise::Flushed).await?;
         self.table.forget(&entry.id);
-        session.lose(of.number);
+        session.put(of.number, None);
         info!(id = %entry.id, "a chunk is to be sent anew");
         Ok(())
+    }
+
+    /// A chunk's session, where that is in memory.
+    pub(in super::super) fn session_in_memory(&self, of: &ChunkOf) -> Option<Arc<Session>> {
+        self.table.peek(&of.session)?.session()
     }
 
     /// Changes a chunk's record. Its range of the file does not witness it: it is in the state store before it is told.
@@ -187,6 +191,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         // It lives and ends with its session.
         record.expires = None;
+        let old = entry.record();
         let (before, of) = {
             let image = entry.image();
             if image.unstored
@@ -217,11 +222,11 @@ impl Inner {
             image.unstored = false;
         }
         if let Some(of) = of
-            && let Some(whole) = self.table.slot(&of.session).get()
-            && let Some(session) = whole.session()
+            && let Some(session) = self.session_in_memory(&of)
         {
-            session.note(of.number, &record);
+            session.put(of.number, Some(&record));
         }
+        self.tell_change(entry, &old, &record);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::super::{Engine, Inner, now};
 use super::{OwnedSession, Session};
 use crate::error::{Missing, Reject};
 use crate::lock::Guard;
+use crate::progress::What;
 use crate::upload::{Failure, Status};
 
 impl Engine {
@@ -51,16 +52,17 @@ impl Inner {
         let judged = self.judge(entry, &session, guard).await;
         if let Err(Reject::FileHashMismatch) = judged {
             self.fail(entry, Failure::FileHash, Vec::new()).await;
-            self.note_state(entry).await;
         }
         judged?;
+        if session.facts.file_hash.is_some() {
+            self.tell(entry, What::Validated);
+        }
         let mut about = About::of(&entry.id, &entry.image());
         about.whole = true;
         // Before the record: should the state store lose it, the sidecar knows that the file's length can be believed.
         self.blobs.amend(&entry.id, &about.to_bytes()).await?;
         let next = entry.record().advance(session.size, now())?;
         self.complete(entry, next).await?;
-        self.note_state(entry).await;
         let (inner, id) = (self.clone(), entry.id.clone());
         self.tasks
             .spawn(async move { inner.forget_chunks(&id).await });

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::StreamExt;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::super::append::MOMENT;
 use super::super::table::Entry;
@@ -100,7 +99,8 @@ impl Inner {
             return Ok(false);
         }
         let hasher = front.hasher.clone();
-        front.hasher = self.hash_range(entry, session, next, hasher).await?;
+        let range = session.range(next);
+        front.hasher = self.hash(entry, range, hasher, Hasher::update).await?;
         front.done = next;
         Ok(true)
     }
@@ -132,29 +132,6 @@ impl Inner {
         Ok(front.hasher.clone().finish())
     }
 
-    async fn hash_range(
-        &self,
-        entry: &Entry,
-        session: &Session,
-        n: u32,
-        mut hasher: Hasher,
-    ) -> Result<Hasher, Reject> {
-        let mut pieces = self.blobs.read(&entry.blob(), session.range(n)).await?;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            // Off the async workers.
-            let hashed = tokio::task::spawn_blocking(move || {
-                hasher.update(&piece);
-                hasher
-            });
-            hasher = hashed.await.map_err(|error| {
-                error!(%error, "hashing ended in a panic");
-                Reject::Panicked
-            })?;
-        }
-        Ok(hasher)
-    }
-
     /// A chunk came, or some of its bytes: the session lives on, and what is worked out of it follows.
     pub(in super::super) async fn chunk_came(self: &Arc<Self>, whole: &Arc<Entry>) {
         let Some(session) = whole.session() else {
@@ -170,8 +147,7 @@ impl Inner {
         let life = self.options.expire_after;
         let often = life.map_or(KEEP, |life| KEEP.min(life / 4));
         let now = now();
-        now.saturating_sub(record.touched) >= millis(often)
-            || record.expires.is_some_and(|at| at <= now)
+        now.saturating_sub(record.touched) >= millis(often) || record.is_due(now)
     }
 
     /// The session's own record follows now and then: its life is extended, and the hash's state is kept. A loss of it costs

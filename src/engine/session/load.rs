@@ -53,11 +53,11 @@ impl Inner {
                     continue;
                 };
                 if record.power_cuts == self.options.power_cuts {
-                    session.note(of.number, &record);
+                    session.put(of.number, Some(&record));
                 } else {
                     // It is held against its bytes first. Its session is not asked for by that.
                     let chunk = self.entry_below(&id).await?;
-                    session.note(of.number, &chunk.record());
+                    session.put(of.number, Some(&chunk.record()));
                 }
             }
         }
@@ -93,12 +93,9 @@ impl Inner {
         if !is_there || whole.record().status != Status::Active {
             return Err(Reject::NotFound);
         }
-        let range = session.range(of.number);
+        let size = session.size_of(of.number);
         let created = whole.record().created;
-        let mut image = Image::new(
-            id,
-            Record::new(Kind::Partial, Some(range.end - range.start), created),
-        );
+        let mut image = Image::new(id, Record::new(Kind::Partial, Some(size), created));
         image.record.power_cuts = self.options.power_cuts;
         image.blob = Arc::new(session.blob(of.number));
         image.chunk = Some(of);
@@ -156,7 +153,7 @@ impl Inner {
     }
 
     async fn holds(&self, entry: &Entry, len: u64, sum: &[u8]) -> Result<bool, Reject> {
-        match self.sum_of_stored(entry, len).await {
+        match self.sha256_of(entry, 0..len).await {
             Ok(stored) => Ok(stored.0 == sum),
             Err(Reject::Blob(crate::blob::BlobError::Lost)) => Ok(false),
             Err(reject) => Err(reject),

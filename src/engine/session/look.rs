@@ -90,7 +90,32 @@ impl Engine {
     }
 }
 
+/// How much of a session is there.
+pub(crate) struct There {
+    /// Complete ones.
+    pub(crate) chunks: u32,
+    /// In bytes, with those on their way.
+    pub(crate) bytes: u64,
+}
+
 impl Session {
+    /// How much is there, by the status of its record: the chunks of one that is complete are not counted any more, and
+    /// those of one that has ended are gone.
+    pub(crate) fn there(&self, status: Status) -> There {
+        let (chunks, bytes) = match status {
+            Status::Assembling | Status::Completed => (self.total, self.size),
+            Status::Cancelled | Status::Expired => (0, 0),
+            Status::Active | Status::Failed(_) => (self.count(), self.bytes()),
+        };
+        There { chunks, bytes }
+    }
+
+    /// For how long no byte came of those chunks that are written now; `None` if there are none.
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        let progress = self.progress();
+        progress.live.values().map(|live| live.silent_for()).min()
+    }
+
     /// Bytes that are there, and those of chunks that are written now.
     pub(crate) fn bytes(&self) -> u64 {
         let progress = self.progress();
@@ -105,7 +130,7 @@ impl Session {
 /// What `status` says.
 pub(super) fn status(entry: &Entry, session: &Session) -> &'static str {
     let record = entry.record();
-    let due = record.expires.is_some_and(|at| at <= now()) && !session.is_busy();
+    let due = record.is_due(now()) && !session.is_busy();
     match record.status {
         Status::Cancelled => record.status.name(),
         _ if due => Status::Expired.name(),
@@ -116,15 +141,14 @@ pub(super) fn status(entry: &Entry, session: &Session) -> &'static str {
 
 pub(super) fn view(entry: &Entry, session: &Session) -> SessionView {
     let record = entry.record();
-    let (uploaded, bytes) = if record.is_complete() {
-        ((1..=session.total).collect(), session.size)
+    let bytes = session.there(record.status).bytes;
+    let uploaded = if record.is_complete() {
+        (1..=session.total).collect()
     } else if record.is_tombstone() {
-        (Vec::new(), 0)
+        Vec::new()
     } else {
         let progress = session.progress();
-        let uploaded = (1..=session.total).filter(|n| progress.has(*n)).collect();
-        drop(progress);
-        (uploaded, session.bytes())
+        (1..=session.total).filter(|n| progress.has(*n)).collect()
     };
     let rate = if record.status == Status::Active {
         let meter = session.meter.lock();

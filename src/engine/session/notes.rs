@@ -3,7 +3,9 @@
 //! is no failure of the session.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -15,7 +17,7 @@ use tracing::warn;
 use super::super::table::Entry;
 use super::super::{Inner, now};
 use super::look::view;
-use super::{Session, SessionView};
+use super::{Notes, Session, SessionView};
 use crate::error::ranges;
 use crate::protocol::expires::rfc3339;
 use crate::protocol::metadata::UploadMetadata;
@@ -41,18 +43,25 @@ impl SessionView {
 
 impl Inner {
     fn notes_of(&self, id: &UploadId) -> Option<PathBuf> {
-        let all = self.options.sessions.notes.as_ref()?;
-        Some(all.join(id.as_str().replace('/', ",")))
+        let notes = self.options.sessions.notes.as_ref()?;
+        Some(notes.dir.join(id.as_str().replace('/', ",")))
     }
 
-    /// Writes down how a session stands.
-    pub(in super::super) async fn note_state(&self, entry: &Arc<Entry>) {
-        let (Some(dir), Some(session)) = (self.notes_of(&entry.id), entry.session()) else {
+    /// Writes down how a session stands, where it is one.
+    pub(in super::super) async fn note_state(&self, entry: &Entry) {
+        let Some(session) = entry.session() else {
             return;
         };
         let id = entry.id.clone();
-        let entry = entry.clone();
-        let written = tokio::task::spawn_blocking(move || write(&dir, &entry, &session));
+        // One that is just being loaded is in nobody's sight yet.
+        let (Some(dir), Some(entry)) = (self.notes_of(&id), self.table.peek(&id)) else {
+            return;
+        };
+        let Some(notes) = self.options.sessions.notes.clone() else {
+            return;
+        };
+        let write = move || notes.write(&dir, &entry, &session);
+        let written = tokio::task::spawn_blocking(write);
         if let Ok(Err(error)) = written.await {
             warn!(%id, %error, "a session's notes could not be written");
         }
@@ -94,10 +103,10 @@ impl Inner {
 
     /// Removes the notes of sessions that are not there any more: what a crash left.
     pub(in super::super) async fn sweep_notes(&self) {
-        let Some(all) = self.options.sessions.notes.clone() else {
+        let Some(Notes { dir, .. }) = self.options.sessions.notes.clone() else {
             return;
         };
-        let listed = tokio::task::spawn_blocking(move || names(&all)).await;
+        let listed = tokio::task::spawn_blocking(move || names(&dir)).await;
         for id in listed.unwrap_or_default() {
             // A session that is being made has its lock held until it is there.
             let Some(_guard) = self.locks.try_lock(&id) else {
@@ -131,30 +140,38 @@ fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes what is missing or has changed, one writer at a time, so that the newest state is the one that stays.
-fn write(dir: &Path, entry: &Entry, session: &Session) -> io::Result<()> {
-    let _writing = session
-        .writing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if entry.record().is_tombstone() {
-        return Ok(());
+impl Notes {
+    /// Writes what is missing or has changed, one writer at a time, so that the newest state is the one that stays.
+    fn write(&self, dir: &Path, entry: &Entry, session: &Session) -> io::Result<()> {
+        let _writing = session
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if entry.record().is_tombstone() {
+            return Ok(());
+        }
+        let view = view(entry, session);
+        let metadata = dir.join("metadata.json");
+        if !metadata.exists() {
+            let mut made = DirBuilder::new();
+            made.recursive(true).mode(self.dir_mode).create(dir)?;
+            self.replace(&metadata, &about(&view))?;
+        }
+        self.replace(&dir.join("progress.json"), &progress(&view, session))
     }
-    let view = view(entry, session);
-    let metadata = dir.join("metadata.json");
-    if !metadata.exists() {
-        std::fs::create_dir_all(dir)?;
-        replace(&metadata, &about(&view))?;
-    }
-    replace(&dir.join("progress.json"), &progress(&view, session))
-}
 
-fn replace(path: &Path, value: &Value) -> io::Result<()> {
-    let draft = path.with_extension("json~");
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    std::fs::write(&draft, text)?;
-    std::fs::rename(&draft, path)
+    fn replace(&self, path: &Path, value: &Value) -> io::Result<()> {
+        let draft = path.with_extension("json~");
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        options
+            .mode(self.file_mode)
+            .open(&draft)?
+            .write_all(&text)?;
+        std::fs::rename(&draft, path)
+    }
 }
 
 fn about(view: &SessionView) -> Value {

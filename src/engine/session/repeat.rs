@@ -12,8 +12,7 @@ use super::super::ingest::FOR_EVER;
 use super::super::table::Entry;
 use super::{ChunkBody, Chunked, Session};
 use crate::error::Reject;
-use crate::protocol::checksum::{Algorithm, Digest};
-use crate::protocol::sha256::Sum;
+use crate::protocol::sha256::{Hasher, Sum};
 
 impl Inner {
     /// Compares it with the file; nothing is written.
@@ -37,7 +36,7 @@ impl Inner {
         if chunk.sum.is_some_and(|named| named != came) {
             return Err(Reject::ChecksumMismatch);
         }
-        if self.sum_of(whole, range, Algorithm::Sha256).await? != came.0 {
+        if self.sha256_of(whole, range).await? != came {
             return Err(Reject::ChunkDiffers);
         }
         Ok(Chunked {
@@ -56,7 +55,7 @@ impl Inner {
         B: Body<Data = Bytes> + Send + Unpin,
     {
         let patience = self.options.network_timeout.unwrap_or(FOR_EVER);
-        let mut digest = Digest::new(Algorithm::Sha256);
+        let mut hasher = Hasher::default();
         let mut left = size;
         loop {
             let frame = timeout(patience, body.frame()).await;
@@ -70,12 +69,11 @@ impl Inner {
             left = left
                 .checked_sub(bytes.len() as u64)
                 .ok_or(Reject::ChunkTooLong { size })?;
-            digest.update(&bytes);
+            hasher.update(&bytes);
         }
         if left > 0 {
             return Err(Reject::ChunkTooShort { size });
         }
-        let sum = digest.finish().try_into();
-        sum.map(Sum).map_err(|_| Reject::Panicked)
+        Ok(hasher.finish())
     }
 }

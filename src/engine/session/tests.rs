@@ -7,7 +7,7 @@ use http_body_util::Full;
 use super::super::tests::{Machine, stop, until};
 use super::*;
 use crate::blob::BlobError;
-use crate::engine::Engine;
+use crate::engine::{Append, Engine};
 use crate::state::{Change, Promise, StateStore};
 use crate::upload::{Failure, Status};
 
@@ -115,6 +115,35 @@ async fn a_finalize_that_reads_gives_way() {
     assert!(
         matches!(finalized, Err(Reject::FileHashMismatch)),
         "{finalized:?}"
+    );
+}
+
+/// By an operator, as by its owner: no tombstone stands in the way of its being sent anew.
+#[tokio::test]
+async fn a_chunk_that_is_cancelled_is_missing_again() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let (owned, _) = session(&engine, None).await;
+    let chunk = owned.session.chunk_id(1).expect("a name");
+    let append = Append {
+        claimed: 0,
+        declared: None,
+        body_length: Some(3),
+        checksum: None,
+        trailer_announced: false,
+    };
+    let body = Full::new(Bytes::from_static(b"abc"));
+    engine.append(&chunk, append, body).await.expect("a begin");
+    let left = engine.resume(&owned).await.expect("it is there");
+    assert_eq!(left.partial, [(1, 3, chunk.clone())]);
+    engine.cancel(&chunk).await.expect("it is not complete");
+    let left = engine.resume(&owned).await.expect("it is there");
+    assert_eq!((left.missing, left.partial), (vec![1, 2], vec![]));
+    send(&engine, &owned, 1).await.expect("it is sent anew");
+    let refused = engine.cancel(&chunk).await;
+    assert!(
+        matches!(refused, Err(Reject::AlreadyComplete)),
+        "{refused:?}"
     );
 }
 

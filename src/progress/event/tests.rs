@@ -98,6 +98,7 @@ fn every_example_is_what_is_written_and_every_kind_has_one() {
         snapshot(&id, JANUARY, NUMBER, &active, &stand),
         progress(&id, JANUARY, NUMBER, &active, parts),
         resync(JANUARY),
+        disk_level(JANUARY, "yellow", 5_368_709_120, 107_374_182_400),
         error(
             Some("7c1b"),
             JANUARY,

@@ -329,6 +329,26 @@ fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
     hub.forget_after(Duration::ZERO);
     assert!(hub.topics().by_id.is_empty());
     assert_eq!(names(&read(&mut admin)), ["resync"]);
+    // What is no upload of its own is not told; the disk's level is, the newest one.
+    hub.emit_by_name(&id("part"), What::Completed, || ended(Status::Completed));
+    assert_eq!(read(&mut admin), [Value::Null; 0]);
+    hub.tell_disk("yellow", 5, 10);
+    hub.tell_disk("red", 1, 10);
+    let told = read(&mut admin);
+    assert_eq!(names(&told), ["disk_level"]);
+    assert_eq!(
+        (&told[0]["level"], &told[0]["free_bytes"]),
+        (&"red".into(), &1.into())
+    );
+    let mut other = hub.mailbox();
+    other.subscribe(&id("part"), None, || at(0));
+    let snapshot = read(&mut other);
+    hub.emit_by_name(&id("part"), What::Completed, || ended(Status::Completed));
+    hub.tell_disk("green", 9, 10);
+    let told = [snapshot, read(&mut other)].concat();
+    assert_eq!(names(&told), ["snapshot", "upload_completed"]);
+    drop(other);
+    hub.forget_after(Duration::ZERO);
     drop(admin);
     assert!(hub.is_quiet());
 }

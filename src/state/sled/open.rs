@@ -6,7 +6,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sled::{Db, Tree};
 use tracing::{error, warn};
@@ -15,6 +14,7 @@ use super::super::StateError;
 use super::committer::{Committer, text};
 use super::ground::SledGround;
 use super::{SledState, keys};
+use crate::clock::since_epoch;
 
 /// Bytes of pages sled keeps in memory.
 const CACHE: u64 = 64 << 20;
@@ -70,9 +70,7 @@ impl SledState {
         };
         sync_directory(dir).map_err(io)?;
         let tree: Tree = (*db).clone();
-        let stamp = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(0));
+        let stamp = u64::try_from(since_epoch().as_nanos()).unwrap_or(0);
         let ground = SledGround::new(db, dir, stamp).map_err(io)?;
         let state = SledState {
             tree: Mutex::new(Some(tree)),
@@ -164,9 +162,7 @@ fn failure(error: sled::Error) -> Failure {
 
 /// Renames the directory to a name that is free.
 fn set_aside(dir: &Path) -> io::Result<PathBuf> {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
+    let seconds = since_epoch().as_secs();
     let free = (seconds..seconds.saturating_add(1000))
         .map(|seconds| {
             let mut name = dir.file_name().unwrap_or_default().to_owned();
