@@ -108,6 +108,10 @@ pub struct Config {
     #[arg(long)]
     pub disable_sessions: bool,
 
+    /// Serve no pages: neither the upload page at / nor the one of operators at /admin, nor their scripts under /web/.
+    #[arg(long)]
+    pub no_pages: bool,
+
     /// Send no CORS headers.
     #[arg(long)]
     pub disable_cors: bool,
@@ -219,7 +223,7 @@ pub struct ConfigError {
 }
 
 /// First segments of paths that are the server's own.
-const OWN: [&str; 5] = ["healthz", "readyz", "metrics", "admin", "progress"];
+const OWN: [&str; 6] = ["healthz", "readyz", "metrics", "admin", "progress", "web"];
 
 impl Config {
     /// The defaults on a free loopback port; a test sets `upload_dir` to a directory of its own.
@@ -238,7 +242,7 @@ impl Config {
         let first = self.base_path.as_str().split('/').nth(1);
         if first.is_some_and(|first| OWN.contains(&first)) {
             return Err(at("base-path")(
-                "/healthz, /readyz, /metrics, /admin and /progress are the server's own",
+                "/healthz, /readyz, /metrics, /admin, /progress and /web are the server's own",
             ));
         }
         if let Some(token) = &self.admin_token {

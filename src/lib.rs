@@ -23,6 +23,7 @@
 //! - [`session`]: the door for sessions, `/uploads/`.
 //! - [`watch`]: the door for those who follow uploads.
 //! - [`admin`]: the door for operators.
+//! - `web`: the pages and their scripts, embedded.
 //! - [`server`]: sockets and connections.
 
 pub mod admin;
@@ -44,3 +45,4 @@ pub mod state;
 pub mod tus;
 pub mod upload;
 pub mod watch;
+mod web;

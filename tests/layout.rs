@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["security"],
     &["error", "config"],
     &["engine", "logging", "answer"],
-    &["tus", "session", "watch", "admin"],
+    &["tus", "session", "watch", "admin", "web"],
     &["server"],
 ];
 
@@ -31,6 +31,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "watch",
             "admin",
             "session",
+            "web",
             "answer",
             "protocol",
             "security",
@@ -62,6 +63,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "answer",
             "admin",
             "watch",
+            "web",
             "engine/ingest.rs",
             "engine/session/repeat.rs",
             "engine/session/tests.rs",

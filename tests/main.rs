@@ -18,6 +18,7 @@ mod lifetime;
 mod limits;
 mod locks;
 mod operation;
+mod pages;
 mod progress;
 mod protocol;
 mod server_process;

@@ -137,6 +137,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "disable_sessions",
         ],
     ),
+    ("Pages", &["no_pages"]),
     (
         "Browsers on other origins (CORS)",
         &[

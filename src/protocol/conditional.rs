@@ -43,6 +43,12 @@ pub fn verdict(headers: &HeaderMap, etag: &str, last_modified: u64) -> Verdict {
     }
 }
 
+/// Whether `If-None-Match` names `etag`: of what has no date, the one precondition that counts.
+#[must_use]
+pub fn has_it(headers: &HeaderMap, etag: &str) -> bool {
+    names(headers, "If-None-Match", etag, weakly_equal) == Some(true)
+}
+
 /// A header that is a date, in seconds since the Unix epoch. Source: RFC 9110, 5.6.7: all three forms are read.
 pub(crate) fn date(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     let text = one(headers, name).ok()??.to_str().ok()?;

@@ -12,11 +12,14 @@ use tower::Service;
 
 use super::body::ResponseBody;
 use crate::admin::Admin;
+use crate::web::Web;
 use crate::{session, tus, watch};
 
 /// Every door that is open.
 #[derive(Clone)]
 pub(super) struct Doors {
+    /// `None`: switched off.
+    pub(super) web: Option<Web>,
     pub(super) watch: watch::App,
     pub(super) admin: Admin,
     /// `None`: switched off.
@@ -48,6 +51,9 @@ impl Doors {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        if let Some(page) = self.web.as_ref().and_then(|web| web.answer(&request)) {
+            return page;
+        }
         let path = request.uri().path();
         if watch::App::has(path) {
             return self.watch.answer(request).await;

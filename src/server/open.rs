@@ -19,6 +19,7 @@ use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
+use crate::web::{self, Web};
 use crate::{session, tus, watch};
 
 /// An engine, the directory it works in, and the doors to it.
@@ -71,6 +72,12 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
         via: settings.via.clone(),
     };
+    let pages = web::Settings {
+        base_path: settings.base_path.clone(),
+        sessions: !config.disable_sessions,
+        max_size: config.max_size,
+        guard: guard.clone(),
+    };
     let watch = watch::Settings {
         cors: settings.cors.clone(),
         via: settings.via.clone(),
@@ -85,6 +92,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         patience: some(config.network_timeout),
     };
     let app = Doors {
+        web: (!config.no_pages).then(|| Web::new(&pages)),
         watch: watch::App::new(engine.clone(), watch),
         sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
         tus: tus::App::new(engine.clone(), settings),

@@ -1,0 +1,49 @@
+//! The files that are embedded, and where each is served.
+
+/// A file.
+pub(super) struct File {
+    pub(super) path: &'static str,
+    pub(super) bytes: &'static [u8],
+    pub(super) media: &'static str,
+    /// Pages of every origin may load it: the client module and what it is made of.
+    pub(super) shared: bool,
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// The upload page, before the server has filled in what it knows.
+pub(super) const PAGE: &str = include_str!("upload.html");
+
+macro_rules! file {
+    ($path:literal, $file:literal, $media:expr) => {
+        File {
+            path: $path,
+            bytes: include_bytes!($file),
+            media: $media,
+            shared: false,
+        }
+    };
+}
+
+macro_rules! shared {
+    ($path:literal, $file:literal) => {
+        File {
+            shared: true,
+            ..file!($path, $file, SCRIPT)
+        }
+    };
+}
+
+/// All of them.
+pub(super) static FILES: &[File] = &[
+    file!("/", "upload.html", HTML),
+    file!("/web/upload.js", "upload.js", SCRIPT),
+    file!("/web/upload.css", "upload.css", STYLE),
+    file!("/admin", "admin.html", HTML),
+    file!("/web/admin.js", "admin.js", SCRIPT),
+    file!("/web/admin.css", "admin.css", STYLE),
+    shared!("/web/highwater.js", "highwater.js"),
+    shared!("/web/worker.js", "worker.js"),
+];
