@@ -2,11 +2,23 @@
 
 use crate::support::{Reply, start, start_with};
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 20] = [
     ("/", "text/html; charset=utf-8"),
     ("/web/upload.js", "text/javascript; charset=utf-8"),
+    ("/web/row.js", "text/javascript; charset=utf-8"),
+    ("/web/words.js", "text/javascript; charset=utf-8"),
     ("/web/upload.css", "text/css; charset=utf-8"),
     ("/web/highwater.js", "text/javascript; charset=utf-8"),
+    ("/web/errors.js", "text/javascript; charset=utf-8"),
+    ("/web/hash.js", "text/javascript; charset=utf-8"),
+    ("/web/ledger.js", "text/javascript; charset=utf-8"),
+    ("/web/live.js", "text/javascript; charset=utf-8"),
+    ("/web/policy.js", "text/javascript; charset=utf-8"),
+    ("/web/session.js", "text/javascript; charset=utf-8"),
+    ("/web/sha256.js", "text/javascript; charset=utf-8"),
+    ("/web/store.js", "text/javascript; charset=utf-8"),
+    ("/web/transport.js", "text/javascript; charset=utf-8"),
+    ("/web/unfinished.js", "text/javascript; charset=utf-8"),
     ("/web/worker.js", "text/javascript; charset=utf-8"),
     ("/admin", "text/html; charset=utf-8"),
     ("/web/admin.js", "text/javascript; charset=utf-8"),
@@ -14,7 +26,20 @@ const FILES: [(&str, &str); 8] = [
 ];
 
 /// Loaded by pages of other origins, too.
-const SHARED: [&str; 2] = ["/web/highwater.js", "/web/worker.js"];
+const SHARED: [&str; 12] = [
+    "/web/highwater.js",
+    "/web/errors.js",
+    "/web/hash.js",
+    "/web/ledger.js",
+    "/web/live.js",
+    "/web/policy.js",
+    "/web/session.js",
+    "/web/sha256.js",
+    "/web/store.js",
+    "/web/transport.js",
+    "/web/unfinished.js",
+    "/web/worker.js",
+];
 
 fn assert_guarded(path: &str, reply: &Reply) {
     for (name, value) in [

@@ -1,1 +1,135 @@
-import './highwater.js';
+// The upload page: files in, rows out.
+import { Upload } from './highwater.js';
+import { Row } from './row.js';
+import { bytes, duration, percent } from './words.js';
+
+/** So many files at a time; the others wait. */
+const AT_ONCE = 3;
+
+const find = (id) => document.getElementById(id);
+/** @type {Row[]} */
+const rows = [];
+let wanted = null;
+let drawing = false;
+
+const page = {
+  list: find('list'),
+  template: find('row'),
+  endpoint: new URL('uploads/', document.baseURI).href,
+  say(text) {
+    find('said').textContent = text;
+  },
+  choose(row) {
+    wanted = row;
+    find('again').click();
+  },
+  draw,
+  changed() {
+    turn();
+    draw();
+  },
+  gone(row) {
+    rows.splice(rows.indexOf(row), 1);
+    page.changed();
+  },
+};
+
+/** Begins those whose turn it is, the first chosen first. */
+function turn() {
+  const busy = rows.filter((row) => row.busy).length;
+  const queued = rows.filter((row) => row.state === 'queued');
+  for (const row of queued.slice(0, Math.max(0, AT_ONCE - busy))) row.begin();
+}
+
+/** Once a frame at most: what happens comes far more often. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    for (const row of rows) row.draw();
+    total();
+  });
+}
+
+/** All of them together, above the list and in the tab's title. */
+function total() {
+  const open = rows.filter((row) => row.busy || row.state === 'queued');
+  const done = rows.filter((row) => row.state === 'completed').length;
+  const sum = (list, of) => list.reduce((all, row) => all + of(row), 0);
+  const sent = sum(open, (row) => row.sent);
+  const size = sum(open, (row) => row.size);
+  const rate = sum(open, (row) => row.upload?.rate ?? 0);
+  const words = [];
+  if (done > 0) words.push(`${done} done`);
+  if (open.length > 0) words.push(`${open.length} to go`, `${percent(sent, size)} %`);
+  if (rate > 0) words.push(`${duration((size - sent) / rate)} left`);
+  const text = words.join(' · ');
+  if (find('total').textContent !== text) find('total').textContent = text;
+  document.title = open.length > 0 ? `${percent(sent, size)} % · Highwater` : 'Upload · Highwater';
+}
+
+function add(files) {
+  for (const file of files) {
+    if (rows.some((row) => row.has(file))) {
+      page.say(`${file.name} is in the list already.`);
+      continue;
+    }
+    const known = rows.find((row) => row.state === 'unfinished' && row.unfinished?.matches(file));
+    if (known) known.take(file);
+    else rows.push(new Row(page, { file }));
+  }
+  page.changed();
+}
+
+find('choose').onclick = () => find('files').click();
+find('files').onchange = ({ target }) => {
+  const files = [...target.files];
+  target.value = ''; // so that the same one can be chosen again
+  add(files);
+};
+find('again').onchange = ({ target }) => {
+  const [file] = target.files;
+  target.value = '';
+  if (!file || !wanted) return;
+  wanted.take(file);
+  page.changed();
+};
+
+let depth = 0;
+const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
+addEventListener('dragenter', (event) => {
+  if (!carries(event)) return;
+  depth += 1;
+  document.body.classList.add('over');
+});
+addEventListener('dragleave', (event) => {
+  if (carries(event)) depth = Math.max(0, depth - 1);
+  if (depth === 0) document.body.classList.remove('over');
+});
+addEventListener('dragover', (event) => carries(event) && event.preventDefault());
+addEventListener('drop', (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  depth = 0;
+  document.body.classList.remove('over');
+  const folders = [...event.dataTransfer.items].filter((item) => item.webkitGetAsEntry?.()?.isDirectory).length;
+  const files = [...event.dataTransfer.items]
+    .filter((item) => item.kind === 'file' && !item.webkitGetAsEntry?.()?.isDirectory)
+    .map((item) => item.getAsFile());
+  if (folders > 0) page.say('Folders are not uploaded: choose the files in them.');
+  add(files.filter(Boolean));
+});
+
+const connected = () => (find('offline').hidden = navigator.onLine);
+addEventListener('online', connected);
+addEventListener('offline', connected);
+connected();
+
+const limit = Number(document.documentElement.dataset.maxSize);
+if (limit > 0) find('limit').textContent = `Up to ${bytes(limit)} a file. `;
+
+for (const unfinished of Upload.unfinished(page.endpoint)) rows.push(new Row(page, { unfinished }));
+// Speed and time left go on while nothing comes.
+setInterval(draw, 500);
+draw();
