@@ -209,8 +209,8 @@ export class Row {
     if (state === 'paused') wanted.push(['Resume', () => this.#again(), 'primary']);
     if (state === 'waiting') wanted.push(['Try now', () => this.upload.tryNow(), 'primary']);
     if (['starting', 'uploading', 'waiting', 'offline'].includes(state)) wanted.push(['Pause', () => this.upload.pause()]);
-    if (['completed'].includes(state) || gone) wanted.push(['Remove from list', () => this.#clear()]);
-    else if (state !== 'finishing') wanted.push(['Cancel', () => this.#cancel()]);
+    if (state === 'completed' || gone) wanted.push(['Remove from list', () => this.#clear()]);
+    else wanted.push(['Cancel', () => this.#cancel()]);
     const key = wanted.map(([label]) => label).join();
     this.#set('actions', key, () => this.#buttons(wanted));
   }
@@ -230,7 +230,7 @@ export class Row {
         return button;
       }),
     );
-    if (at >= 0) actions.children[Math.min(at, wanted.length - 1)].focus();
+    if (at >= 0) actions.children[Math.min(at, wanted.length - 1)]?.focus();
   }
 
   #again() {

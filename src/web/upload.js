@@ -1,7 +1,7 @@
 // The upload page: files in, rows out.
 import { Upload } from './highwater.js';
 import { Row } from './row.js';
-import { bytes, duration, percent } from './words.js';
+import { atMost, duration, percent } from './words.js';
 
 /** So many files at a time; the others wait. */
 const AT_ONCE = 3;
@@ -127,7 +127,7 @@ addEventListener('offline', connected);
 connected();
 
 const limit = Number(document.documentElement.dataset.maxSize);
-if (limit > 0) find('limit').textContent = `Up to ${bytes(limit)} a file. `;
+if (limit > 0) find('limit').textContent = `Up to ${atMost(limit)} a file. `;
 
 for (const unfinished of Upload.unfinished(page.endpoint)) rows.push(new Row(page, { unfinished }));
 // Speed and time left go on while nothing comes.

@@ -4,16 +4,21 @@
  */
 
 const number = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+const down = new Intl.NumberFormat('en', { maximumFractionDigits: 2, roundingMode: 'floor' });
 const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB'];
 
-export function bytes(count) {
+/** @param {number} count */
+export function bytes(count, form = number) {
   let unit = 0;
   while (count >= 999.95 && unit < UNITS.length - 1) {
     count /= 1000;
     unit += 1;
   }
-  return unit === 0 ? `${count} ${count === 1 ? 'byte' : 'bytes'}` : `${number.format(count)} ${UNITS[unit]}`;
+  return unit === 0 ? `${count} ${count === 1 ? 'byte' : 'bytes'}` : `${form.format(count)} ${UNITS[unit]}`;
 }
+
+/** A limit: never more than it is. */
+export const atMost = (count) => bytes(count, down);
 
 export function duration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;

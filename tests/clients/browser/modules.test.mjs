@@ -17,7 +17,7 @@ const { Sha256, base64, sha256 } = await load('sha256.js');
 const { LEAST_PART, Rate, backoff, chunkSizeFor, firstPace, nextPace, retryAfter } = await load('policy.js');
 const { CHUNK, Ledger } = await load('ledger.js');
 const { CODES, UploadError, refused } = await load('errors.js');
-const { bytes, duration, percent } = await load('words.js');
+const { atMost, bytes, duration, percent } = await load('words.js');
 
 test('SHA-256: the vectors of FIPS 180-4', async () => {
   for (const [text, sum] of [
@@ -190,9 +190,10 @@ test('an answer becomes an error', () => {
 });
 
 test('numbers in words', () => {
-  assert.deepEqual([0, 1, 999, 1500, 5_000_000, 999_960].map(bytes), [
+  assert.deepEqual([0, 1, 999, 1500, 5_000_000, 999_960].map((count) => bytes(count)), [
     '0 bytes', '1 byte', '999 bytes', '1.5 kB', '5 MB', '1 MB',
   ]);
   assert.deepEqual([0, 59, 90, 3600 * 2, 86_400 * 3].map(duration), ['1 s', '59 s', '2 min', '2 h 0 min', '3 days']);
+  assert.deepEqual([1024 ** 3, 1_999_999].map((count) => atMost(count)), ['1.07 GB', '1.99 MB']);
   assert.deepEqual([percent(0, 0), percent(999, 1000), percent(5, 5)], [100, 99, 100]);
 });
