@@ -48,7 +48,7 @@ export class Live {
     if (!this.#open) {
       if (!this.#timer) this.#connect();
     } else if (this.#events) this.#connect();
-    else if (this.#open.told) this.#subscribe(id, watched);
+    else if (this.#open.ready) this.#subscribe(id, watched);
     return () => this.#leave(id, watched);
   }
 
@@ -56,7 +56,7 @@ export class Live {
     if (this.#watched.get(id) !== watched) return;
     this.#watched.delete(id);
     if (this.#watched.size === 0) this.#close();
-    else if (!this.#events && this.#open?.told) this.#open.socket.send(JSON.stringify({ unsubscribe: [id] }));
+    else if (!this.#events && this.#open?.ready) this.#open.socket.send(JSON.stringify({ unsubscribe: [id] }));
   }
 
   #close() {
@@ -71,14 +71,17 @@ export class Live {
     this.#close();
     if (this.#watched.size === 0) return;
     const socket = this.#events ? this.#source() : new WebSocket(this.#url.replace(/^http/, 'ws'));
-    const open = { socket, told: false };
+    const open = { socket, ready: false, told: false };
     this.#open = open;
     socket.onopen = () => {
-      open.told = true;
-      this.#failures = 0;
+      open.ready = true;
       if (!this.#events) for (const [id, watched] of this.#watched) this.#subscribe(id, watched);
     };
-    socket.onmessage = ({ data }) => this.#tell(data);
+    socket.onmessage = ({ data }) => {
+      open.told = true;
+      this.#failures = 0;
+      this.#tell(data);
+    };
     // A source of events would come back by itself, but only ever by the same way.
     const lost = () => this.#open === open && this.#lost(open.told);
     socket.onclose = lost;
@@ -94,10 +97,10 @@ export class Live {
     return new EventSource(url);
   }
 
-  #lost(wasOpen) {
+  #lost(toldSomething) {
     this.#close();
-    // What never opened may be forbidden on the way: the other manner is next.
-    if (!wasOpen) this.#events = !this.#events;
+    // What never opens, or opens and is mute, may be forbidden on the way: the other manner is next.
+    if (!toldSomething) this.#events = !this.#events;
     this.#failures += 1;
     this.#timer = setTimeout(() => this.#connect(), backoff(this.#failures));
   }

@@ -204,7 +204,8 @@ export class Row {
     if (state === 'failed') {
       const again = this.upload.error?.code === 'unreadable';
       if (again) wanted.push(['Choose file', () => this.#page.choose(this), 'primary']);
-      else wanted.push(['Retry', () => this.#again(), 'primary']);
+      // No further try makes a file smaller.
+      else if (this.upload.error?.code !== 'too-large') wanted.push(['Retry', () => this.#again(), 'primary']);
     }
     if (state === 'paused') wanted.push(['Resume', () => this.#again(), 'primary']);
     if (state === 'waiting') wanted.push(['Try now', () => this.upload.tryNow(), 'primary']);

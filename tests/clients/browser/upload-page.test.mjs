@@ -183,3 +183,69 @@ visitTest('files are dropped on the page, and the keyboard reaches everything', 
   const focused = await tab.evaluate(() => document.activeElement.id);
   assert.equal(focused, 'choose', 'focus is not lost with the button');
 });
+
+/** No part of the page is wider than the window, and no text is cut off. */
+async function assertFits(visitor) {
+  const { tab } = visitor;
+  const [content, window] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(content <= window, `${content} px in a window of ${window}`);
+  const small = await tab.evaluate(() =>
+    [...document.querySelectorAll('.drop button, .actions button')]
+      .filter((button) => button.offsetParent && button.getBoundingClientRect().height < 36)
+      .map((button) => button.textContent),
+  );
+  assert.deepEqual(small, [], 'buttons are large enough for a finger');
+}
+
+/** The least contrast of texts to what is behind them, of those that are seen. */
+function leastContrast() {
+  const channels = (text) => text.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour[3] !== 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let least = { ratio: 21 };
+  for (const element of document.querySelectorAll('h1, h2, h3, p, button, strong, span')) {
+    if (!element.offsetParent || !element.textContent.trim()) continue;
+    const [a, b] = [light(channels(getComputedStyle(element).color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < least.ratio) least = { ratio, text: element.textContent.trim().slice(0, 60) };
+  }
+  return least;
+}
+
+for (const [look, options] of [
+  ['dark', { colorScheme: 'dark' }],
+  ['phone', { width: 360, height: 740 }],
+  ['phone-dark', { width: 360, height: 740, colorScheme: 'dark' }],
+  ['light', {}],
+]) {
+  visitTest(`the page is readable: ${look}`, { ...options, flags: ['--max-size', `${9 * MiB}`] }, async (server, visitor) => {
+    const name = 'a rather long name of a file, as cameras and people make them, 2026-11-23 10.55.01.mov';
+    const sources = [
+      await sourceFile(server, 100_000, 'notes.txt'),
+      await sourceFile(server, 8 * MiB, name),
+      await sourceFile(server, 10 * MiB, 'too-large.bin'),
+    ];
+    await visitor.throttle(2 * MiB);
+    await visitor.shot(`${look}-idle`);
+    await visitor.choose(...sources.map(({ path }) => path));
+    await visitor.shows('too-large.bin', 'Failed');
+    await visitor.untilStored(name, 2);
+    await visitor.done('notes.txt');
+    await visitor.shot(`${look}-uploading`);
+    await assertFits(visitor);
+    const least = await visitor.tab.evaluate(leastContrast);
+    assert.ok(least.ratio >= 4.5, `"${least.text}" has a contrast of ${least.ratio}`);
+    await visitor.throttle(-1);
+    await visitor.done(name);
+    await visitor.shot(`${look}-done`);
+  });
+}

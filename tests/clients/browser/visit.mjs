@@ -51,6 +51,7 @@ export class Visitor {
     });
     tab.on('pageerror', (error) => this.complaints.push(String(error.stack)));
     tab.on('request', (request) => this.requests.push(`${request.method()} ${new URL(request.url()).pathname}`));
+    tab.on('filechooser', () => {}); // from now on choosers are caught, and not only once somebody waits for one
     tab.on('websocket', (socket) => this.sockets.push(socket));
     this.devtools = await this.context.newCDPSession(tab);
     await this.devtools.send('Network.enable');
