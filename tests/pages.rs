@@ -2,7 +2,7 @@
 
 use crate::support::{Reply, start, start_with};
 
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 21] = [
     ("/", "text/html; charset=utf-8"),
     ("/web/upload.js", "text/javascript; charset=utf-8"),
     ("/web/row.js", "text/javascript; charset=utf-8"),
@@ -13,6 +13,7 @@ const FILES: [(&str, &str); 20] = [
     ("/web/hash.js", "text/javascript; charset=utf-8"),
     ("/web/ledger.js", "text/javascript; charset=utf-8"),
     ("/web/live.js", "text/javascript; charset=utf-8"),
+    ("/web/patience.js", "text/javascript; charset=utf-8"),
     ("/web/policy.js", "text/javascript; charset=utf-8"),
     ("/web/session.js", "text/javascript; charset=utf-8"),
     ("/web/sha256.js", "text/javascript; charset=utf-8"),
@@ -26,12 +27,13 @@ const FILES: [(&str, &str); 20] = [
 ];
 
 /// Loaded by pages of other origins, too.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 13] = [
     "/web/highwater.js",
     "/web/errors.js",
     "/web/hash.js",
     "/web/ledger.js",
     "/web/live.js",
+    "/web/patience.js",
     "/web/policy.js",
     "/web/session.js",
     "/web/sha256.js",

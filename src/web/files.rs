@@ -51,6 +51,7 @@ pub(super) static FILES: &[File] = &[
     shared!("/web/hash.js", "hash.js"),
     shared!("/web/ledger.js", "ledger.js"),
     shared!("/web/live.js", "live.js"),
+    shared!("/web/patience.js", "patience.js"),
     shared!("/web/policy.js", "policy.js"),
     shared!("/web/session.js", "session.js"),
     shared!("/web/sha256.js", "sha256.js"),

@@ -19,7 +19,8 @@ import { UploadError } from './errors.js';
 import { hash } from './hash.js';
 import { CHUNK, Ledger } from './ledger.js';
 import { Live } from './live.js';
-import { Rate, backoff, chunkSizeFor, firstPace, nextPace } from './policy.js';
+import { Patience } from './patience.js';
+import { Rate, chunkSizeFor, firstPace, nextPace } from './policy.js';
 import { Session } from './session.js';
 import { Store } from './store.js';
 import { Lanes, request } from './transport.js';
@@ -57,8 +58,8 @@ export class Upload extends EventTarget {
   #store;
   #session = null;
   #run = null;
-  #wait = null;
-  #failures = 0;
+  #patience;
+  #before = 'idle';
   #pace = null;
   #flights = new Set();
   #ledger = new Ledger(0, 1);
@@ -84,6 +85,14 @@ export class Upload extends EventTarget {
     super();
     this.#options = { parallel: 4, retries: 8, ...options, endpoint: normal(options.endpoint ?? '/uploads/') };
     this.#store = options.storage === undefined ? Store.browser() : new Store(options.storage);
+    this.#patience = new Patience(this.#options.retries, {
+      waits: (error, retryAt) => {
+        this.#before = this.state;
+        this.retryAt = retryAt;
+        this.#become(retryAt === null ? 'offline' : 'waiting', error);
+      },
+      goesOn: () => this.#become(this.#before),
+    });
     this.file = file;
     this.name = file.name;
     this.size = file.size;
@@ -161,7 +170,7 @@ export class Upload extends EventTarget {
   start() {
     if (this.#run || ['completed', 'cancelled'].includes(this.state)) return;
     this.#run = new AbortController();
-    this.#failures = 0;
+    this.#patience.reset();
     this.#damaged.clear();
     globalThis.addEventListener('online', this.#online);
     globalThis.addEventListener('offline', this.#offline);
@@ -185,7 +194,7 @@ export class Upload extends EventTarget {
 
   /** Does not wait any longer for the next try. */
   tryNow() {
-    this.#wait?.over();
+    this.#patience.now();
   }
 
   /** Ends it for good; the server forgets what was sent. Resolves when it was told so, or could not be. */
@@ -222,7 +231,7 @@ export class Upload extends EventTarget {
     const reason = new DOMException('stopped', 'AbortError');
     this.#run?.abort(reason);
     this.#run = null;
-    this.#wait?.over();
+    this.#patience.now();
     this.#cut(reason);
   }
 
@@ -265,6 +274,7 @@ export class Upload extends EventTarget {
     if (error.ended && this.#session) {
       this.#store.forget(this.id);
       this.#session = null;
+      this.#ledger = new Ledger(0, 1);
     }
     this.#become('failed', error);
   }
@@ -280,53 +290,6 @@ export class Upload extends EventTarget {
     }
   };
 
-  /** Does something until it succeeds, or fails for good. */
-  async #patiently(run, work) {
-    for (;;) {
-      await this.#calm(run);
-      try {
-        const outcome = await work();
-        run.throwIfAborted();
-        this.#failures = 0;
-        return outcome;
-      } catch (error) {
-        this.#stumble(run, error);
-      }
-    }
-  }
-
-  /** After a failure: throws it, or sees to it that there is a wait. Of failures that come together, one counts. */
-  #stumble(run, error) {
-    run.throwIfAborted();
-    if (!(error instanceof UploadError) || !error.passing) throw error;
-    if (this.#wait) return;
-    const offline = globalThis.navigator?.onLine === false;
-    if (!offline) this.#failures += 1;
-    if (this.#failures > this.#options.retries) throw error;
-    const before = this.state;
-    const wait = {};
-    const ended = new Promise((resolve) => (wait.over = resolve));
-    const delay = Math.max(error.wait, backoff(this.#failures));
-    if (!offline) wait.timer = setTimeout(wait.over, delay);
-    wait.done = ended.then(() => {
-      clearTimeout(wait.timer);
-      this.#wait = null;
-      if (!run.aborted) this.#become(before);
-    });
-    this.#wait = wait;
-    this.retryAt = offline ? null : Date.now() + delay;
-    this.#become(offline ? 'offline' : 'waiting', error);
-  }
-
-  async #calm(run) {
-    while (this.#wait) await this.#wait.done;
-    run.throwIfAborted();
-    if (globalThis.navigator?.onLine === false) {
-      this.#stumble(run, new UploadError('offline'));
-      await this.#calm(run);
-    }
-  }
-
   /** Finds the session of this file, or makes one; what the server told of it. */
   async #open(run) {
     const known = this.#session?.kept;
@@ -334,7 +297,7 @@ export class Upload extends EventTarget {
     run.throwIfAborted();
     let opened = null;
     try {
-      if (kept) opened = await this.#patiently(run, () => Session.resume(this.#send, kept));
+      if (kept) opened = await this.#patience.until(run, () => Session.resume(this.#send, kept));
     } catch (error) {
       // One that was kept from an earlier visit is nobody's loss; one that was at work just now is told.
       if (known || !error.ended) throw error;
@@ -365,7 +328,7 @@ export class Upload extends EventTarget {
       metadata: { ...(type ? { filetype: type } : {}), ...metadata },
       priority,
     };
-    const made = await this.#patiently(run, () => Session.initialize(this.#send, endpoint, asked, this.file));
+    const made = await this.#patience.until(run, () => Session.initialize(this.#send, endpoint, asked, this.file));
     const { kept } = made.session;
     kept.firstHash = await this.#hash(this.file.slice(0, kept.chunkSize));
     run.throwIfAborted();
@@ -410,7 +373,7 @@ export class Upload extends EventTarget {
   }
 
   async #sendChunk(run, n) {
-    await this.#patiently(run, async () => {
+    await this.#patience.until(run, async () => {
       while (!this.#ledger.has(n)) {
         try {
           await this.#sendSome(run, n);
@@ -496,7 +459,7 @@ export class Upload extends EventTarget {
   /** Whether the server has made it final; else it has told which chunks it misses. */
   async #finish(run, round) {
     try {
-      await this.#patiently(run, () =>
+      await this.#patience.until(run, () =>
         this.#session.finalize(this.#send).catch((error) => {
           if (error.code === 'chunks-missing' && round < DAMAGED) error.passing = false;
           throw error;
@@ -505,7 +468,7 @@ export class Upload extends EventTarget {
       return true;
     } catch (error) {
       if (error.code !== 'chunks-missing' || round >= DAMAGED) throw error;
-      this.#adopt(await this.#patiently(run, () => Session.resume(this.#send, this.#session.kept)));
+      this.#adopt(await this.#patience.until(run, () => Session.resume(this.#send, this.#session.kept)));
       return false;
     }
   }

@@ -173,7 +173,7 @@ export class Row {
     const size = bytes(this.size);
     if (state === 'completed') {
       this.#text('amount', `${size} in ${duration(this.#took / 1000)}`);
-    } else if (state === 'queued') this.#text('amount', size);
+    } else if (state === 'queued' || (state === 'failed' && this.sent === 0)) this.#text('amount', size);
     else this.#text('amount', `${percent(this.sent, this.size || 1)} % · ${bytes(this.sent)} of ${size}`);
     const { rate = null, secondsLeft = null } = this.upload ?? {};
     this.#text('speed', rate ? `${bytes(Math.round(rate))}/s` : '');
@@ -210,7 +210,8 @@ export class Row {
     if (state === 'paused') wanted.push(['Resume', () => this.#again(), 'primary']);
     if (state === 'waiting') wanted.push(['Try now', () => this.upload.tryNow(), 'primary']);
     if (['starting', 'uploading', 'waiting', 'offline'].includes(state)) wanted.push(['Pause', () => this.upload.pause()]);
-    if (state === 'completed' || gone) wanted.push(['Remove from list', () => this.#clear()]);
+    const nothing = state === 'failed' && !this.upload.id;
+    if (state === 'completed' || gone || nothing) wanted.push(['Remove from list', () => this.#clear()]);
     else wanted.push(['Cancel', () => this.#cancel()]);
     const key = wanted.map(([label]) => label).join();
     this.#set('actions', key, () => this.#buttons(wanted));

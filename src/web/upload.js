@@ -64,7 +64,8 @@ function total() {
   if (done > 0) words.push(`${done} done`);
   if (open.length > 0) words.push(`${open.length} to go`, `${percent(sent, size)} %`);
   if (rate > 0) words.push(`${duration((size - sent) / rate)} left`);
-  const text = words.join(' · ');
+  // A number and its unit stay on one line.
+  const text = words.map((word) => word.replaceAll(' ', '\u00a0')).join(' · ');
   if (find('total').textContent !== text) find('total').textContent = text;
   document.title = open.length > 0 ? `${percent(sent, size)} % · Highwater` : 'Upload · Highwater';
 }

@@ -31,7 +31,7 @@ visitTest('too large', { flags: ['--max-size', '100000'] }, async (server, visit
   await visitor.shows('source.bin', 'too-large · 413');
   await visitor.shot('failed');
   assert.match(await visitor.said(), /source\.bin: The file is too large\. This server does not take files of that size/);
-  await visitor.press('Cancel', 'source.bin');
+  await visitor.press('Remove from list', 'source.bin');
   assert.equal(await visitor.tab.getByRole('listitem').count(), 0);
   await assertStored(server);
 });
