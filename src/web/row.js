@@ -58,16 +58,22 @@ export class Row {
 
   /** Uploads this file, once it is its turn. */
   take(file) {
-    if (this.unfinished && !this.unfinished.matches(file)) {
+    const another = this.upload ? this.name !== file.name : this.unfinished && !this.unfinished.matches(file);
+    if (another) {
       return this.#fail(new UploadError('another-file', { detail: `${file.name}, ${bytes(file.size)}` }));
     }
     this.#error = null;
     this.#own = 'queued';
     this.#began = 0;
-    this.upload = new Upload(file, { endpoint: this.#page.endpoint });
-    this.upload.addEventListener('state', () => this.#turned());
-    for (const event of ['progress', 'chunk']) this.upload.addEventListener(event, this.#page.draw);
-    this.upload.addEventListener('restarted', ({ detail }) => {
+    const old = this.upload;
+    const upload = new Upload(file, { endpoint: this.#page.endpoint });
+    this.upload = upload;
+    this.size = file.size;
+    // A file that has changed is another: nobody goes on with what was sent of the earlier one.
+    if (old && (old.size !== file.size || old.file.lastModified !== file.lastModified)) old.cancel();
+    upload.addEventListener('state', () => this.upload === upload && this.#turned());
+    for (const event of ['progress', 'chunk']) upload.addEventListener(event, this.#page.draw);
+    upload.addEventListener('restarted', ({ detail }) => {
       this.#note = `${detail.title}: it began again.`;
       this.#page.say(`${this.name}: ${this.#note}`);
     });
