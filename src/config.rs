@@ -1,8 +1,8 @@
 //! The configuration: plain data, read from the command line and the environment, checked once at start.
 
 mod args;
+mod auth;
 mod tusd;
-mod units;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +11,15 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
+pub use auth::{AuthMode, AuthOptions};
+
+pub use crate::units::Share;
 
 use crate::protocol::base_path::BasePath;
 use crate::protocol::location::PublicUrl;
 use crate::security::admin::AdminToken;
 use crate::security::cors::{Cors, CorsError, CorsOptions};
+use crate::units;
 
 /// A resumable upload server: tus 1.0 with every extension.
 ///
@@ -153,6 +157,9 @@ pub struct Config {
     /// The silence after which those who follow an upload are told that it is paused.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
     pub pause_after: Duration,
+    /// Who uploads.
+    #[command(flatten)]
+    pub auth: AuthOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.
@@ -171,27 +178,6 @@ pub struct Config {
     /// error, warn, info, debug or trace; also by module, as in `info,highwater::tus=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
-}
-
-/// A part of the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
-    /// So many bytes.
-    Bytes(u64),
-    /// So many hundredths of all of it.
-    Percent(u8),
-}
-
-impl Share {
-    /// In bytes, of a disk of `total`.
-    #[must_use]
-    pub fn of(self, total: u64) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            // Divided first: it cannot overflow, and some bytes more or less are nothing to a disk.
-            Self::Percent(percent) => total / 100 * u64::from(percent),
-        }
-    }
 }
 
 /// What an acknowledged byte survives.

@@ -58,6 +58,7 @@ use crate::error::Reject;
 use crate::lock::{Guard, Locker};
 use crate::meter::Meter;
 use crate::progress::Hub;
+use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
 
@@ -139,6 +140,8 @@ pub struct Create {
     pub metadata: Option<Bytes>,
     /// `Upload-Concat` as received.
     pub concat: Option<Bytes>,
+    /// Who creates it; `None`: nobody is asked.
+    pub by: Option<Arc<User>>,
 }
 
 /// An upload as a client may see it.

@@ -3,6 +3,7 @@
 use crate::blob::BlobError;
 use crate::protocol::HeaderError;
 use crate::security::admin::Verdict;
+use crate::security::auth;
 use crate::state::StateError;
 use crate::upload::Failure;
 
@@ -123,8 +124,8 @@ pub enum Reject {
     /// The bytes do not have the checksum.
     #[error("the bytes do not match the checksum; nothing of them was kept, send them again")]
     ChecksumMismatch,
-    /// The admin token is missing or wrong.
-    #[error("this needs the admin token, as Authorization: Bearer")]
+    /// The credential is missing, or is not one: the admin token, or a user's.
+    #[error("this needs a valid token, as Authorization: Bearer")]
     Unauthorized,
     /// A parameter in a query that cannot be understood.
     #[error("{0} in the query: {1}")]
@@ -279,6 +280,12 @@ pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
         }
     }
     found
+}
+
+impl From<auth::Unauthorized> for Reject {
+    fn from(_: auth::Unauthorized) -> Self {
+        Self::Unauthorized
+    }
 }
 
 impl Verdict {

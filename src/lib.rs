@@ -5,6 +5,7 @@
 //!
 //! # Layout, lowest first
 //!
+//! - [`units`]: values as people write them.
 //! - [`upload`]: the name of an upload, its record, and the rules by which the record changes.
 //! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
@@ -43,6 +44,7 @@ pub mod server;
 pub mod session;
 pub mod state;
 pub mod tus;
+pub mod units;
 pub mod upload;
 pub mod watch;
 mod web;

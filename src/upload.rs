@@ -1,9 +1,13 @@
 //! An upload: its name, its record, and the rules by which the record changes. Pure: no clock, no I/O.
 
+mod user;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use user::{NotAUserId, UserId};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
@@ -185,6 +189,8 @@ pub struct Record {
     pub touched: Millis,
     /// When it expires, if it does.
     pub expires: Option<Millis>,
+    /// Who created it; `None`: nobody was asked.
+    pub owner: Option<UserId>,
 }
 
 /// Why a change of a record is refused.
@@ -224,6 +230,7 @@ impl Record {
             created: now,
             touched: now,
             expires: None,
+            owner: None,
         }
     }
 

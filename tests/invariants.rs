@@ -133,6 +133,7 @@ fn plain(length: u64) -> Create {
         length: Some(length),
         metadata: None,
         concat: None,
+        by: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, lowest first. A module may use those of lower layers, and itself.
 const LAYERS: &[&[&str]] = &[
-    &["upload"],
+    &["upload", "units"],
     &["clock", "meter"],
     &["protocol"],
     &["blob", "state", "lock", "progress"],

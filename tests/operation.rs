@@ -80,7 +80,7 @@ async fn json_lines_are_json_and_name_their_request() {
     let refused = server
         .tus("PATCH", "/files/none")
         .header("X-Request-Id", "find-me");
-    assert_eq!(refused.send().await.status, 415);
+    assert_eq!(refused.send().await.status, 404);
     server.wait_for_line("find-me");
     let path = server.create(5).await;
     let patched = server

@@ -6,4 +6,4 @@ mod latency;
 mod misuse;
 mod sessions;
 mod stream;
-mod watcher;
+pub(crate) mod watcher;

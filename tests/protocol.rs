@@ -258,8 +258,11 @@ async fn post_carries_any_method_and_nothing_else_does() {
     );
     assert_eq!(over("DELETE").send().await.status, 204);
     assert_eq!(server.head(&path).await.status, 404);
-    let plain = server.tus("POST", "/files/x").send().await;
+    let path = server.create(4).await;
+    let plain = server.tus("POST", &path).send().await;
     assert_eq!((plain.status, plain.header("Allow").is_some()), (405, true));
+    // What is not there is told before anything else: what comes later could tell it from another's.
+    assert_eq!(server.tus("POST", "/files/x").send().await.status, 404);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::engine::{Engine, Summary};
 use crate::error::Reject;
 use crate::meter::{KINDS, STATUSES, failure_code};
 use crate::protocol::expires::rfc3339_millis;
-use crate::upload::{Kind, Millis, Status, UploadId};
+use crate::upload::{Kind, Millis, Status, UploadId, UserId};
 
 const MOST: u64 = 1000;
 const USUAL: u64 = 100;
@@ -59,12 +59,29 @@ struct Ask {
     kinds: Vec<&'static str>,
     min_age: Option<u64>,
     max_age: Option<u64>,
-    /// Uploads of nobody, which all are until there is identity; `false`: those of somebody.
-    nobodys: bool,
+    owner: Owner,
     sort: Sort,
     falling: bool,
     after: Option<Place>,
     limit: usize,
+}
+
+/// Whose uploads are asked for.
+#[derive(Debug)]
+enum Owner {
+    Any,
+    Nobody,
+    User(UserId),
+}
+
+impl Owner {
+    fn is(&self, owner: Option<&UserId>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Nobody => owner.is_none(),
+            Self::User(user) => owner == Some(user),
+        }
+    }
 }
 
 impl Ask {
@@ -104,7 +121,7 @@ impl Ask {
             kinds,
             min_age: query.number("min_age", 0..=u64::MAX / 1000, age)?,
             max_age: query.number("max_age", 0..=u64::MAX / 1000, age)?,
-            nobodys: query.take("user").is_none_or(|user| user == "null"),
+            owner: query.take("user").map_or(Ok(Owner::Any), owner)?,
             sort,
             falling,
             after: cursor
@@ -124,12 +141,21 @@ impl Ask {
     fn wants(&self, upload: &Summary, now: Millis) -> bool {
         let record = &upload.record;
         let age = now.saturating_sub(record.created) / 1000;
-        self.nobodys
+        self.owner.is(record.owner.as_ref())
             && self.statuses.contains(&record.status.name())
             && self.kinds.contains(&record.kind.name())
             && self.min_age.is_none_or(|least| age >= least)
             && self.max_age.is_none_or(|most| age <= most)
     }
+}
+
+fn owner(text: String) -> Result<Owner, Reject> {
+    if text == "null" {
+        return Ok(Owner::Nobody);
+    }
+    let user = UserId::try_from(text);
+    user.map(Owner::User)
+        .map_err(|_| Reject::Query("user", "a user's id, or null"))
 }
 
 fn named(
@@ -236,7 +262,7 @@ pub(super) fn described(upload: &Summary, now: Millis) -> Value {
         "kind": record.kind.name(),
         "status": record.status.name(),
         "failure": failure,
-        "user_id": null,
+        "user_id": record.owner,
         "offset": record.offset,
         "length": record.length,
         "receiving": upload.receiving,

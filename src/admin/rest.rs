@@ -89,22 +89,19 @@ pub(super) async fn storage(engine: &Engine) -> Result<Response<ResponseBody>, R
         .zip(&storage.by_status)
         .map(|(status, of)| ((*status).to_owned(), amount(of)))
         .collect();
-    let all = storage
-        .by_status
+    let by_user: Vec<Value> = storage
+        .by_user
         .iter()
-        .fold(Amount::default(), |sum, of| Amount {
-            uploads: sum.uploads + of.uploads,
-            bytes: sum.bytes + of.bytes,
-            allocated: sum.allocated + of.allocated,
-        });
-    let mut nobodys = amount(&all);
-    if let Value::Object(fields) = &mut nobodys {
-        fields.insert("user_id".into(), Value::Null);
-    }
+        .map(|(user, of)| {
+            let mut value = amount(of);
+            value["user_id"] = json!(user);
+            value
+        })
+        .collect();
     let value = json!({
         "measured_at": rfc3339_millis(storage.at),
         "by_status": by_status,
-        "by_user": [nobodys],
+        "by_user": by_user,
         "files": storage.files,
         "reclaimable": amount(&storage.reclaimable),
         "expiring_within_an_hour": amount(&storage.expiring_soon),

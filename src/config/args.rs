@@ -158,6 +158,17 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         "Progress",
         &["max_subscriptions", "progress_timeout", "pause_after"],
     ),
+    (
+        "Identity",
+        &[
+            "auth",
+            "auth_file",
+            "auth_audience",
+            "auth_issuer",
+            "auth_forward_header",
+            "auth_forward_from",
+        ],
+    ),
     ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];

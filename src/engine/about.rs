@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::session::Facts;
-use crate::upload::{Kind, Millis, UploadId};
+use crate::upload::{Kind, Millis, UploadId, UserId};
 
 /// The sidecar's content.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub(crate) struct About {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<UploadId>,
     pub(crate) created: Millis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<UserId>,
     /// What makes it a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<Facts>,
@@ -53,6 +55,7 @@ impl About {
             concat: image.concat.as_ref().map(text),
             parts: image.parts.to_vec(),
             created: image.record.created,
+            owner: image.record.owner.clone(),
             session: image.session.as_ref().map(|session| session.facts.clone()),
             whole: false,
         }

@@ -11,27 +11,37 @@ use super::{Create, Inner, View, load, now, view};
 use crate::blob::{Blob, File};
 use crate::config::Durability;
 use crate::error::Reject;
+use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise};
 use crate::upload::{Record, UploadId};
 
 impl Inner {
     pub(super) async fn create(&self, create: Create) -> Result<View, Reject> {
         self.levels.admits()?;
-        if create
-            .length
-            .is_some_and(|length| length > self.options.max_size)
-        {
-            return Err(Reject::TooLarge {
-                limit: self.options.max_size,
-            });
+        let limit = self.max_size(create.by.as_deref());
+        if create.length.is_some_and(|length| length > limit) {
+            return Err(Reject::TooLarge { limit });
         }
         let id = UploadId::random();
         // Its files are no orphans while there is no record yet.
         let _held = self.locks.try_lock(&id);
-        let mut image = Image::new(&id, Record::new(create.kind, create.length, now()));
+        let record = Record::new(create.kind, create.length, now());
+        let mut image = Image::new(
+            &id,
+            Record {
+                owner: create.by.as_ref().map(|user| user.id.clone()),
+                ..record
+            },
+        );
         image.metadata = create.metadata;
         image.concat = create.concat;
         self.introduce(id, image, Vec::new()).await
+    }
+
+    /// The most bytes that an upload of this user may have.
+    pub(super) fn max_size(&self, by: Option<&User>) -> u64 {
+        let own = by.and_then(|user| user.limits.max_size);
+        self.options.max_size.min(own.unwrap_or(u64::MAX))
     }
 
     /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.

@@ -15,8 +15,9 @@ use super::{Engine, Inner, More, View, load, now};
 use crate::blob::{Blob, BlobError, JoinParts, Segment};
 use crate::config::Durability;
 use crate::error::Reject;
+use crate::security::user::User;
 use crate::state::{Detail, Mark, Promise};
-use crate::upload::{Failure, Kind, Millis, Record, Status, UploadId};
+use crate::upload::{Failure, Kind, Millis, Record, Status, UploadId, UserId};
 
 /// A final to create.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Join {
     pub metadata: Option<Bytes>,
     /// `Upload-Concat` as received.
     pub concat: Bytes,
+    /// Who creates it; `None`: nobody is asked.
+    pub by: Option<Arc<User>>,
 }
 
 impl Engine {
@@ -118,17 +121,21 @@ impl Inner {
 
     async fn join(self: Arc<Self>, join: Join) -> Result<View, Reject> {
         self.joiner()?;
-        let (all_complete, known) = self.check_parts(&join.parts).await?;
-        if known > self.options.max_size {
-            return Err(Reject::TooLarge {
-                limit: self.options.max_size,
-            });
+        let owner = join.by.as_ref().map(|user| user.id.clone());
+        let (all_complete, known) = self.check_parts(&join.parts, owner.as_ref()).await?;
+        let limit = self.max_size(join.by.as_deref());
+        if known > limit {
+            return Err(Reject::TooLarge { limit });
         }
         let id = UploadId::random();
         // Its links are no orphans while there is no record yet.
         let held = self.locks.try_lock(&id);
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
-        let mut image = Image::new(&id, Record::new(Kind::Final, None, now()));
+        let record = Record {
+            owner,
+            ..Record::new(Kind::Final, None, now())
+        };
+        let mut image = Image::new(&id, record);
         image.metadata = join.metadata;
         image.concat = Some(join.concat);
         image.parts = parts.clone();
@@ -184,10 +191,11 @@ impl Inner {
         }
     }
 
-    /// Every part must be a partial upload that can be used. Answers whether all are complete, and the bytes known so far.
+    /// Every part must be a partial upload that can be used, and the same owner's where there are any. Answers whether all are complete, and the bytes known so far.
     async fn check_parts(
         self: &Arc<Self>,
         parts: &[(UploadId, String)],
+        owner: Option<&UserId>,
     ) -> Result<(bool, u64), Reject> {
         let mut seen: HashMap<&UploadId, (bool, u64)> = HashMap::new();
         let (mut all_complete, mut known) = (true, 0u64);
@@ -202,7 +210,8 @@ impl Inner {
                     let entry = self.entry(part).await.map_err(bad)?;
                     let record = entry.record();
                     // A session's chunks are its own; before how it stands, which is told to its owner alone.
-                    if record.kind != Kind::Partial || entry.is_chunk() {
+                    let foreign = owner.is_some() && record.owner.as_ref() != owner;
+                    if foreign || record.kind != Kind::Partial || entry.is_chunk() {
                         return Err(Reject::BadPart(named.clone()));
                     }
                     self.standing(&entry).map_err(bad)?;

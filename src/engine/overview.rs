@@ -2,7 +2,7 @@
 //!
 //! Walks over everything read the state store in steps, off the workers, one walk at a time: uploads do not wait for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::blob::File;
 use crate::error::Reject;
 use crate::meter::Meter;
 use crate::meter::status_index;
-use crate::upload::{Millis, Record, Status, UploadId};
+use crate::upload::{Millis, Record, Status, UploadId, UserId};
 
 /// Records that are read in one step.
 const STEP: usize = 1000;
@@ -69,6 +69,8 @@ pub struct Storage {
     pub at: Millis,
     /// By status, in the order of [`crate::meter::STATUSES`].
     pub by_status: [Amount; 6],
+    /// By user, those of nobody's first.
+    pub by_user: BTreeMap<Option<UserId>, Amount>,
     /// Files, sidecars included.
     pub files: u64,
     /// What nobody can use: expired but not swept yet, failed, ended, and files of no upload.
@@ -211,7 +213,7 @@ impl Engine {
         };
         // Hashes of ids instead of ids: 100,000 uploads are some MiB here, and gone with the answer.
         let hash = RandomState::new();
-        let mut known: HashMap<u64, (usize, bool, bool)> = HashMap::new();
+        let mut known: HashMap<u64, Place> = HashMap::new();
         self.walk(|upload| {
             let record = &upload.record;
             let at = status_index(record.status);
@@ -222,16 +224,26 @@ impl Engine {
             );
             let useless = over || expires.is_some_and(|at| at <= storage.at);
             let soon = !useless && expires.is_some_and(|at| at <= storage.at + SOON);
-            known.insert(hash.hash_one(&upload.id), (at, useless, soon));
+            let place = Place {
+                status: at,
+                useless,
+                soon,
+                owner: record.owner.clone(),
+            };
             let received = if record.is_tombstone() {
                 0
             } else {
                 record.offset
             };
-            for amount in storage.amounts(at, useless && !record.is_tombstone(), soon) {
+            let counted = Place {
+                useless: useless && !record.is_tombstone(),
+                ..place.clone()
+            };
+            for amount in storage.amounts(&counted) {
                 amount.uploads += 1;
                 amount.bytes += received;
             }
+            known.insert(hash.hash_one(&upload.id), place);
         })
         .await?;
         for shard in inner.blobs.shards().await? {
@@ -243,8 +255,8 @@ impl Engine {
             for (file, usage) in files.iter().zip(usage) {
                 storage.files += 1;
                 match known.get(&hash.hash_one(file.owner())) {
-                    Some((at, useless, soon)) => {
-                        for amount in storage.amounts(*at, *useless, *soon) {
+                    Some(place) => {
+                        for amount in storage.amounts(place) {
                             amount.allocated += usage.share();
                         }
                     }
@@ -256,17 +268,23 @@ impl Engine {
     }
 }
 
+/// Where an upload is counted.
+#[derive(Clone)]
+struct Place {
+    status: usize,
+    useless: bool,
+    soon: bool,
+    owner: Option<UserId>,
+}
+
 impl Storage {
-    fn amounts(
-        &mut self,
-        status: usize,
-        useless: bool,
-        soon: bool,
-    ) -> impl Iterator<Item = &mut Amount> {
-        let by_status = self.by_status.get_mut(status);
-        let reclaimable = useless.then_some(&mut self.reclaimable);
-        let expiring = soon.then_some(&mut self.expiring_soon);
-        by_status.into_iter().chain(reclaimable).chain(expiring)
+    fn amounts(&mut self, place: &Place) -> impl Iterator<Item = &mut Amount> {
+        let by_status = self.by_status.get_mut(place.status);
+        let by_user = self.by_user.entry(place.owner.clone()).or_default();
+        let reclaimable = place.useless.then_some(&mut self.reclaimable);
+        let expiring = place.soon.then_some(&mut self.expiring_soon);
+        let all = by_status.into_iter().chain([by_user]);
+        all.chain(reclaimable).chain(expiring)
     }
 }
 

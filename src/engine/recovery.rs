@@ -203,6 +203,7 @@ impl Inner {
         let own = Blob::Own(id.clone());
         let stored = self.blobs.stored(&own).await?;
         let mut record = Record::new(about.kind, about.length, about.created);
+        record.owner.clone_from(&about.owner);
         record.power_cuts = self.options.power_cuts;
         record.touched = super::now();
         let mut change = Change::record(id, None, None);

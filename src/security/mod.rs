@@ -1,4 +1,6 @@
 //! Who may do what. Decided on the head alone, before the first read of a body.
 
 pub mod admin;
+pub mod auth;
 pub mod cors;
+pub mod user;

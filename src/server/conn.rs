@@ -17,6 +17,7 @@ use tracing::debug;
 use super::first::First;
 use super::stack::{App, Stack};
 use crate::config::Config;
+use crate::security::auth::Peer;
 
 /// The largest request head on HTTP/2, as HTTP/1's read buffer makes it there. hyper's own 16 KiB is too small for a
 /// final upload of a thousand parts.
@@ -80,7 +81,7 @@ impl Connections {
     }
 
     /// Serves a connection to its end.
-    pub(super) async fn serve<I, A>(&self, io: I, first: First, stack: Stack<A>)
+    pub(super) async fn serve<I, A>(&self, io: I, first: First, peer: Option<Peer>, stack: Stack<A>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: App,
@@ -89,6 +90,7 @@ impl Connections {
         let upgraded = TaskTracker::new();
         let service = Upgradable {
             stack,
+            peer,
             upgraded: upgraded.clone(),
         };
         let ended = match (&self.h2, first) {
@@ -125,9 +127,11 @@ impl Connections {
     }
 }
 
-/// A connection's stack: a request that asks for another protocol finds where to leave what will speak it.
+/// A connection's stack: a request finds where it came from, and one that asks for another protocol where to leave what will
+/// speak it.
 struct Upgradable<A> {
     stack: Stack<A>,
+    peer: Option<Peer>,
     upgraded: TaskTracker,
 }
 
@@ -139,6 +143,9 @@ impl<A: App> Service<Request<Incoming>> for Upgradable<A> {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(self.upgraded.clone());
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
         }
         self.stack.call(request)
     }

@@ -19,13 +19,17 @@ mod stack;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError};
+use crate::security::auth::Auth;
 use open::Open;
 pub use process::main_runtime;
 use stack::App;
@@ -92,9 +96,48 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
     // A port in use is told before anything is touched; connections wait until what was open at a crash is mended.
     let bound = listen::Bound::new(&config).await?;
-    let Open { engine, dir, app } = open::open(&config, bound.addr()).await?;
+    let Open {
+        engine,
+        dir,
+        auth,
+        app,
+    } = open::open(&config, bound.addr()).await?;
+    let open = !auth.asks();
     let storage = shutdown::Storage { engine, dir };
-    start_with(&config, bound, app, Some(storage))
+    let running = start_with(&config, bound, app, Some(storage))?;
+    if let Some(addr) = running.addr.filter(|addr| open && !addr.ip().is_loopback()) {
+        warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are (--auth none): whoever connects can upload, download and delete");
+    }
+    tokio::spawn(reload(auth, running.stop.clone()));
+    Ok(running)
+}
+
+/// How often files of credentials are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Reads files of credentials anew when they change. One that cannot be used changes nothing, and is told once.
+async fn reload(auth: Arc<Auth>, stop: CancellationToken) {
+    let mut told = None;
+    while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
+        let auth = auth.clone();
+        let read = tokio::task::spawn_blocking(move || auth.reload()).await;
+        let Ok(read) = read else { return };
+        let failed = match read {
+            Ok(true) => {
+                info!("the file of credentials has changed and was read anew");
+                None
+            }
+            Ok(false) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed.as_ref().filter(|_| failed != told) {
+            error!(
+                error,
+                "the file of credentials is not used as it is now; the last good one stays"
+            );
+        }
+        told = failed;
+    }
 }
 
 /// Starts a server with an application of any kind; the configuration is checked.
@@ -128,9 +171,6 @@ fn start_with<A: App>(
         stop: stop.clone(),
     };
     let closed = side.start(bound).map_err(StartError::System)?;
-    if let Some(addr) = addr.filter(|addr| !addr.ip().is_loopback()) {
-        warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are: whoever connects can upload, download and delete");
-    }
     info!(%url, connections = limit, "listening");
     let sequence = shutdown::sequence(
         stop.clone(),

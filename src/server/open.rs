@@ -17,6 +17,7 @@ use crate::engine::{DataDir, Engine, NO_LIMIT, Notes, Options, SessionOptions};
 use crate::lock::memory::MemoryLocker;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
+use crate::security::auth::Auth;
 use crate::security::cors::Cors;
 use crate::state::sled::SledState;
 use crate::web::{self, Web};
@@ -26,6 +27,7 @@ use crate::{session, tus, watch};
 pub(super) struct Open {
     pub(super) engine: Engine,
     pub(super) dir: DataDir,
+    pub(super) auth: Arc<Auth>,
     pub(super) app: Doors,
 }
 
@@ -66,7 +68,8 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
-    let settings = settings(config)?;
+    let auth = Arc::new(config.auth.open()?);
+    let settings = settings(config, auth.clone())?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),
         loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
@@ -81,6 +84,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     let watch = watch::Settings {
         cors: settings.cors.clone(),
         via: settings.via.clone(),
+        auth: auth.clone(),
         guard: guard.clone(),
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
@@ -89,6 +93,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         base_path: settings.base_path.clone(),
         via: settings.via.clone(),
         cors: settings.cors.clone(),
+        auth: auth.clone(),
         patience: some(config.network_timeout),
     };
     let app = Doors {
@@ -98,7 +103,12 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         tus: tus::App::new(engine.clone(), settings),
         admin: Admin::new(engine.clone(), guard),
     };
-    Ok(Open { engine, dir, app })
+    Ok(Open {
+        engine,
+        dir,
+        auth,
+        app,
+    })
 }
 
 struct Stores {
@@ -172,7 +182,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
     }
 }
 
-fn settings(config: &Config) -> Result<tus::Settings, StartError> {
+fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartError> {
     let cors = if config.disable_cors {
         None
     } else {
@@ -186,6 +196,7 @@ fn settings(config: &Config) -> Result<tus::Settings, StartError> {
             public_url: config.public_url.clone(),
         },
         cors,
+        auth,
         download: !config.disable_download,
         termination: !config.disable_termination,
         concatenation: !config.disable_concatenation,

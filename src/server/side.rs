@@ -28,6 +28,7 @@ use super::listen::Bound;
 use super::stack::{App, Stack};
 use crate::answer::empty;
 use crate::meter::Meter;
+use crate::security::auth::Peer;
 
 /// How long health checks under way may take once the server stops.
 const LAST_CHECKS: Duration = Duration::from_secs(1);
@@ -117,6 +118,7 @@ impl<A: App> Side<A> {
         permit: OwnedSemaphorePermit,
     ) -> io::Result<()> {
         let Prefixed { prefix, io } = io;
+        let peer = io.peer();
         let (loose, workers) = (io.loose()?, self.workers.clone());
         let tasks = self.connections.tasks().clone();
         let serve = async move {
@@ -124,7 +126,7 @@ impl<A: App> Side<A> {
             match S::bind(loose) {
                 Ok(io) => {
                     self.connections
-                        .serve(Prefixed { prefix, io }, first, self.stack)
+                        .serve(Prefixed { prefix, io }, first, peer, self.stack)
                         .await;
                 }
                 Err(error) => debug!(%error, "connection lost on its way to the workers"),
@@ -166,6 +168,8 @@ trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
     type Loose: Send + 'static;
     /// Sets what a fresh socket needs.
     fn tune(&self, unread: Duration);
+    /// Where it comes from; `None`: it is gone already.
+    fn peer(&self) -> Option<Peer>;
     /// Leaves its runtime.
     fn loose(self) -> io::Result<Self::Loose>;
     /// Joins the runtime it is called in.
@@ -181,6 +185,10 @@ impl Socket for TcpStream {
         let _ = rustix::net::sockopt::set_tcp_user_timeout(self, unread);
     }
 
+    fn peer(&self) -> Option<Peer> {
+        self.peer_addr().ok().map(|addr| Peer::Address(addr.ip()))
+    }
+
     fn loose(self) -> io::Result<Self::Loose> {
         self.into_std()
     }
@@ -194,6 +202,10 @@ impl Socket for UnixStream {
     type Loose = std::os::unix::net::UnixStream;
 
     fn tune(&self, _: Duration) {}
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer::Local)
+    }
 
     fn loose(self) -> io::Result<Self::Loose> {
         self.into_std()

@@ -85,8 +85,12 @@ pub(super) async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin,
 {
+    let by = door.settings.auth.who(head)?.creator()?;
     let patience = door.settings.patience.unwrap_or(PATIENCE).min(PATIENCE);
-    let new = parse(&read(body, patience).await?)?;
+    let new = NewSession {
+        by,
+        ..parse(&read(body, patience).await?)?
+    };
     let (owned, token) = door.engine.create_session(new).await?;
     let mut session = form::session(door, head, &door.engine.look_at_session(&owned));
     session["session_token"] = json!(token);
@@ -155,6 +159,7 @@ fn parse(text: &[u8]) -> Result<NewSession, Reject> {
         file_hash: asked.file_hash,
         verify: asked.verify,
         priority: asked.priority,
+        by: None,
     })
 }
 

@@ -16,7 +16,7 @@ pub(super) fn session(door: &Door, head: &Parts, view: &SessionView) -> Value {
     let metadata: BTreeMap<String, String> = view.metadata().into_iter().collect();
     json!({
         "session_id": view.id.as_str(),
-        "user_id": null,
+        "user_id": view.owner,
         "original_filename": view.filename,
         "size": view.size,
         "chunk_size": view.chunk_size,

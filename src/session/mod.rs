@@ -18,8 +18,8 @@ use crate::answer::{self, ResponseBody};
 use crate::engine::{Engine, OwnedSession};
 use crate::error::Reject;
 use crate::protocol::base_path::BasePath;
-use crate::protocol::bearer;
 use crate::protocol::location::{Origin, Via};
+use crate::security::auth::Auth;
 use crate::security::cors::Cors;
 use crate::upload::UploadId;
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub via: Via,
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
+    /// Who asks.
+    pub auth: Arc<Auth>,
     /// How long a JSON body may be silent.
     pub patience: Option<Duration>,
 }
@@ -154,12 +156,15 @@ impl Door {
         }
     }
 
-    /// The session, for whoever shows its token. Without a token nothing is looked up; with another's the answer is that of
-    /// a session that there is not.
+    /// The session, for whoever shows its token or is its owner. Without a credential nothing is looked up; with another's the
+    /// answer is that of a session that there is not.
     async fn owned(&self, head: &Parts, id: &str) -> Result<OwnedSession, Reject> {
-        let token = bearer::token(&head.headers).ok_or(Reject::TokenRequired)?;
+        let who = self.settings.auth.who(head)?;
+        if who.user().is_none() && who.tokens().next().is_none() {
+            return Err(Reject::TokenRequired);
+        }
         let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
-        self.engine.session(&id, token).await
+        self.engine.session(&id, &who).await
     }
 
     /// This server as the client sees it.

@@ -19,6 +19,7 @@ use crate::protocol::length::{self, UploadLength};
 use crate::protocol::location::{Origin, resolve};
 use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::{HeaderError, media, offset};
+use crate::security::auth::Who;
 use crate::upload::{Kind, UploadId};
 
 /// How long a body that should be empty may take to end.
@@ -27,11 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn answer<B>(
     door: &Door,
     head: &Parts,
+    who: &Who,
     mut body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
+    let by = who.creator()?;
     let headers = &head.headers;
     let origin = door.origin(head);
     let length = UploadLength::from_headers(headers)?;
@@ -62,6 +65,7 @@ where
                     parts,
                     metadata,
                     concat: raw.into(),
+                    by,
                 })
                 .await?;
             return Ok(created(door, &origin, &view));
@@ -81,6 +85,7 @@ where
         length,
         metadata,
         concat: raw,
+        by,
     };
     let stream = media::is_offset_stream(headers);
     if !stream && has_bytes(&mut body).await {

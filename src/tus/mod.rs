@@ -20,10 +20,10 @@ pub use self::respond::{BoxError, ResponseBody};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::base_path::{BasePath, Target};
-use crate::protocol::bearer;
 use crate::protocol::location::{Origin, Via};
 use crate::protocol::method::{self, TusMethod};
 use crate::protocol::version;
+use crate::security::auth::Auth;
 use crate::security::cors::Cors;
 use crate::upload::UploadId;
 
@@ -38,6 +38,8 @@ pub struct Settings {
     pub via: Via,
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
+    /// Who asks.
+    pub auth: Arc<Auth>,
     /// GET of finished uploads.
     pub download: bool,
     /// DELETE.
@@ -126,15 +128,16 @@ impl Door {
         if changes || method == TusMethod::Head {
             version::check(&head.headers, changes).map_err(|_| Reject::UnsupportedVersion)?;
         }
-        if let Target::Upload(id) = &target
-            && method != TusMethod::Options
-        {
-            let token = bearer::token(&head.headers);
-            self.engine.permit(id, token).await?;
+        if method == TusMethod::Options {
+            return Ok(options::answer(self)); // a browser's preflight bears no credential
+        }
+        let who = self.settings.auth.who(head)?;
+        if let Target::Upload(id) = &target {
+            self.engine.permit(id, &who).await?;
         }
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),
-            (TusMethod::Post, Target::Collection) => create::answer(self, head, body).await,
+            (TusMethod::Post, Target::Collection) => create::answer(self, head, &who, body).await,
             (_, Target::Collection) => Err(Reject::MethodNotAllowed { allow: COLLECTION }),
             (TusMethod::Head, Target::Upload(id)) => head::answer(self, &id).await,
             (TusMethod::Patch, Target::Upload(id)) => patch::answer(self, &id, head, body).await,

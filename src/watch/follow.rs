@@ -1,6 +1,7 @@
 //! What a client asks for, in a query or in a message, and what it is answered.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
@@ -14,6 +15,8 @@ use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
 use crate::protocol::bearer;
 use crate::security::admin::Visitor;
+use crate::security::auth::{Auth, Who};
+use crate::security::user::User;
 use crate::upload::UploadId;
 
 /// Instead of an id: every upload. No id can be that.
@@ -72,24 +75,37 @@ pub(super) struct Follower {
     engine: Engine,
     mailbox: Mailbox,
     visitor: Visitor,
+    auth: Arc<Auth>,
+    /// Whom a proxy names.
+    named: Option<Arc<User>>,
     tokens: Vec<String>,
     most: usize,
 }
 
 impl Follower {
+    /// # Errors
+    /// `Unauthorized`, where users are told apart and this is none, and no session's token either.
     pub(super) fn new(
         engine: &Engine,
         settings: &Settings,
-        visitor: Visitor,
+        head: &Parts,
         tokens: Vec<String>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Reject> {
+        let follower = Self {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
-            visitor,
+            visitor: settings.guard.watcher(head),
+            auth: settings.auth.clone(),
+            named: settings.auth.named(head)?,
             tokens,
             most: settings.max_subscriptions,
-        }
+        };
+        follower.who()?;
+        Ok(follower)
+    }
+
+    fn who(&self) -> Result<Who, Reject> {
+        Ok(self.auth.of(self.named.clone(), self.shown())?)
     }
 
     /// Resolves when the server stops.
@@ -169,7 +185,7 @@ impl Follower {
         if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
             return Err(Reject::TooManySubscriptions { most: self.most });
         }
-        self.engine.permit(&id, self.shown()).await?;
+        self.engine.permit(&id, &self.who()?).await?;
         self.engine.watch(&mut self.mailbox, &id, since).await
     }
 }

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::location::{Origin, Via};
 use crate::security::admin::AdminDoor;
+use crate::security::auth::Auth;
 use crate::security::cors::Cors;
 
 /// The paths of this door.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub cors: Option<Cors>,
     /// How requests come in, and under which name.
     pub via: Via,
+    /// Who asks.
+    pub auth: Arc<Auth>,
     /// Who may follow all uploads.
     pub guard: AdminDoor,
     /// The most uploads that one connection follows by name.
@@ -97,8 +100,7 @@ impl Door {
         let (head, _) = request.into_parts();
         self.check_origin(&head)?;
         let asked = Asked::of(&head)?;
-        let visitor = self.settings.guard.watcher(&head);
-        let follower = Follower::new(&self.engine, &self.settings, visitor, asked.tokens.clone());
+        let follower = Follower::new(&self.engine, &self.settings, &head, asked.tokens.clone())?;
         if asked.all() {
             // Before the upgrade, where it can still be refused with a status.
             follower.may_follow_all()?;

@@ -301,6 +301,7 @@ async fn one_who_follows_all_is_told_how_an_upload_ended_before_it_was_looked_at
         length: Some(3),
         metadata: None,
         concat: None,
+        by: None,
     };
     let append = Append {
         claimed: 0,

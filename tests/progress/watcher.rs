@@ -17,20 +17,20 @@ use crate::support::{Client, Conn, Reply, id};
 /// The longest that any message may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) const HANDSHAKE: [(&str, &str); 4] = [
+pub(crate) const HANDSHAKE: [(&str, &str); 4] = [
     ("Connection", "keep-alive, Upgrade"),
     ("Upgrade", "websocket"),
     ("Sec-WebSocket-Version", "13"),
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     pub socket: WebSocketStream<TcpStream>,
     shapes: BTreeMap<String, Vec<String>>,
 }
 
 /// Asks for the upgrade with these headers.
-pub(super) async fn ask(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (Conn, Reply) {
+pub(crate) async fn ask(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (Conn, Reply) {
     let mut conn = Conn::open(addr).await;
     let mut head = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n");
     for (name, value) in headers {
@@ -44,7 +44,7 @@ pub(super) async fn ask(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) 
 }
 
 impl Watcher {
-    pub(super) async fn open(client: &Client, query: &str) -> Self {
+    pub(crate) async fn open(client: &Client, query: &str) -> Self {
         let (conn, reply) = ask(client.addr, &format!("/progress{query}"), &HANDSHAKE).await;
         assert_eq!(reply.status, 101, "{reply:?}");
         assert_eq!(
@@ -55,7 +55,7 @@ impl Watcher {
     }
 
     /// A connection that was upgraded.
-    pub(super) async fn on(conn: Conn) -> Self {
+    pub(crate) async fn on(conn: Conn) -> Self {
         let (stream, read) = conn.into_parts();
         Self {
             socket: WebSocketStream::from_partially_read(stream, read, Role::Client, None).await,
@@ -64,24 +64,24 @@ impl Watcher {
     }
 
     /// Follows the upload at `path`, and reads its snapshot.
-    pub(super) async fn of(client: &Client, path: &str) -> (Self, Value) {
+    pub(crate) async fn of(client: &Client, path: &str) -> (Self, Value) {
         let mut watcher = Self::open(client, &format!("?upload={}", id(path))).await;
         let snapshot = watcher.next().await;
         assert_eq!(snapshot["event"], "snapshot", "{snapshot}");
         (watcher, snapshot)
     }
 
-    pub(super) async fn send(&mut self, message: &Value) {
+    pub(crate) async fn send(&mut self, message: &Value) {
         let message = Message::text(message.to_string());
         self.socket.send(message).await.expect("it is sent");
     }
 
-    pub(super) async fn subscribe(&mut self, path: &str) {
+    pub(crate) async fn subscribe(&mut self, path: &str) {
         self.send(&json!({ "subscribe": [id(path)] })).await;
     }
 
     /// The next message, which has the fields that the documentation gives its kind.
-    pub(super) async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let message = timeout(PATIENCE, self.try_next()).await;
         let message = message.expect("a message in time").expect("a message");
         self.check(&message);
@@ -101,7 +101,7 @@ impl Watcher {
     }
 
     /// The messages up to the first of this kind, but progress; that one last.
-    pub(super) async fn until(&mut self, event: &str) -> Vec<Value> {
+    pub(crate) async fn until(&mut self, event: &str) -> Vec<Value> {
         let mut all = Vec::new();
         loop {
             let message = self.next().await;
@@ -116,7 +116,7 @@ impl Watcher {
     }
 
     /// The code with which the server closes, after whatever it still says.
-    pub(super) async fn closed(&mut self) -> u16 {
+    pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             let frame = timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("an end in time") {
@@ -160,12 +160,12 @@ fn shapes() -> BTreeMap<String, Vec<String>> {
     examples.map(shape).collect()
 }
 
-pub(super) fn names(all: &[Value]) -> Vec<&str> {
+pub(crate) fn names(all: &[Value]) -> Vec<&str> {
     all.iter()
         .map(|one| one["event"].as_str().expect("an event"))
         .collect()
 }
 
-pub(super) fn number(message: &Value) -> u64 {
+pub(crate) fn number(message: &Value) -> u64 {
     message["sequence"].as_u64().expect("a number")
 }

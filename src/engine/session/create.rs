@@ -12,6 +12,8 @@ use super::super::{Engine, Inner, now};
 use super::{Facts, MAX_CHUNKS, OwnedSession, Priority, Session};
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
+use crate::security::auth::Who;
+use crate::security::user::User;
 use crate::upload::{Kind, Record, UploadId};
 
 /// A session to create.
@@ -31,6 +33,8 @@ pub struct NewSession {
     pub priority: Priority,
     /// As `Upload-Metadata`, the file's name included.
     pub metadata: Bytes,
+    /// Who creates it; `None`: nobody is asked.
+    pub by: Option<Arc<User>>,
 }
 
 impl Engine {
@@ -45,43 +49,50 @@ impl Engine {
             .await
     }
 
-    /// The session, whatever its state, if the token is its own.
+    /// The session, whatever its state, if it is this one's: by its token, or its owner's credential.
     ///
     /// # Errors
-    /// `NotFound`, whether there is no such session or the token is another's.
-    pub async fn session(&self, id: &UploadId, token: &str) -> Result<OwnedSession, Reject> {
+    /// As [`Engine::permit`]; `NotFound` as well where there is no such session, or it is no session.
+    pub async fn session(&self, id: &UploadId, who: &Who) -> Result<OwnedSession, Reject> {
+        self.permit(id, who).await?;
         let entry = self.inner.entry(id).await?;
-        let session = entry.session().filter(|session| session.admits(token));
-        let session = session.ok_or(Reject::NotFound)?;
+        let session = entry.session().ok_or(Reject::NotFound)?;
         Ok(OwnedSession { session, entry })
     }
 
-    /// Whether whoever shows these tokens may use an upload: a session and its chunks are their owner's alone. That an upload is
-    /// not there is told by whatever is done with it.
+    /// Whether an upload is this one's to use: everybody's own alone where users are told apart, and a session with its chunks
+    /// by its token as well, which is asked for even where they are not. That there is no such upload is told here too: what
+    /// is looked at later, as a malformed header, would tell the one from the other.
     ///
     /// # Errors
-    /// `NotFound`, as if there were no such upload; what storage says.
-    pub async fn permit<'t>(
-        &self,
-        id: &UploadId,
-        tokens: impl IntoIterator<Item = &'t str>,
-    ) -> Result<(), Reject> {
-        let entry = match self.inner.entry(id).await {
-            Ok(entry) => entry,
-            Err(Reject::NotFound) => return Ok(()),
+    /// `NotFound` for what is another's as for what is not there; `Unauthorized` for whoever is no user and shows no token of it, whether
+    /// there is such an upload or not; what storage says.
+    pub async fn permit(&self, id: &UploadId, who: &Who) -> Result<(), Reject> {
+        let refused = || {
+            if who.is_known() {
+                Reject::NotFound
+            } else {
+                Reject::Unauthorized
+            }
+        };
+        let entry = self.inner.entry(id).await.map_err(|reject| match reject {
+            Reject::NotFound => refused(),
             // Whose it is cannot be told now.
-            Err(reject) => return Err(reject),
+            other => other,
+        })?;
+        // What a chunk belongs to is its session's.
+        let entry = match entry.chunk() {
+            Some(chunk) => self.inner.entry(&chunk.session).await?,
+            None => entry,
         };
-        let session = match (entry.session(), entry.chunk()) {
-            (None, Some(chunk)) => self.inner.entry(&chunk.session).await?.session(),
-            (session, _) => session,
+        let owns = who.owns(entry.image().record.owner.as_ref());
+        let permitted = match entry.session() {
+            Some(session) => {
+                who.tokens().any(|token| session.admits(token)) || (owns && who.user().is_some())
+            }
+            None => owns,
         };
-        let Some(session) = session else {
-            return Ok(());
-        };
-        let mut tokens = tokens.into_iter();
-        let admitted = tokens.any(|token| session.admits(token));
-        admitted.then_some(()).ok_or(Reject::NotFound)
+        permitted.then_some(()).ok_or_else(refused)
     }
 }
 
@@ -105,7 +116,10 @@ impl Inner {
         let id = UploadId::random();
         // Its files are no orphans while there is no record yet.
         let _held = self.locks.try_lock(&id);
-        let record = Record::new(Kind::Final, Some(new.size), now());
+        let record = Record {
+            owner: new.by.as_ref().map(|user| user.id.clone()),
+            ..Record::new(Kind::Final, Some(new.size), now())
+        };
         let mut image = Image::new(&id, record);
         image.metadata = Some(new.metadata);
         image.session = Some(Arc::new(Session::new(&id, facts, new.size)));
@@ -118,7 +132,7 @@ impl Inner {
 
     fn chunk_size(&self, new: &NewSession) -> Result<u64, Reject> {
         let options = &self.options;
-        let limit = options.max_size;
+        let limit = self.max_size(new.by.as_deref());
         if new.size > limit {
             return Err(Reject::TooLarge { limit });
         }

@@ -12,13 +12,15 @@ use super::super::{Engine, now};
 use super::{OwnedSession, Priority, Session};
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
-use crate::upload::{Millis, Status, UploadId};
+use crate::upload::{Millis, Status, UploadId, UserId};
 
 /// A session as its owner sees it.
 #[derive(Debug, Clone)]
 pub struct SessionView {
     /// Which.
     pub id: UploadId,
+    /// Who created it; `None`: nobody was asked.
+    pub owner: Option<UserId>,
     /// What the client calls the file.
     pub filename: String,
     /// Its bytes.
@@ -161,6 +163,7 @@ pub(super) fn view(entry: &Entry, session: &Session) -> SessionView {
     let metadata = entry.image().metadata.clone();
     SessionView {
         id: entry.id.clone(),
+        owner: record.owner.clone(),
         filename: session.facts.filename.clone(),
         size: session.size,
         chunk_size: session.facts.chunk_size,

@@ -8,6 +8,7 @@ use super::super::tests::{Machine, stop, until};
 use super::*;
 use crate::blob::BlobError;
 use crate::engine::{Append, Engine};
+use crate::security::auth::Who;
 use crate::state::{Change, Promise, StateStore};
 use crate::upload::{Failure, Status};
 
@@ -23,6 +24,7 @@ async fn session(engine: &Engine, file_hash: Option<Sum>) -> (OwnedSession, Stri
         verify: false,
         priority: Priority::Normal,
         metadata: Bytes::new(),
+        by: None,
     };
     engine.create_session(new).await.expect("a session")
 }
@@ -58,7 +60,10 @@ async fn chunks_stay_whose_session_is_made_anew() {
     let (engine, _) = machine.start(0, false).await;
     let record = machine.record(&chunk).await;
     assert!(!engine.inner.is_left_chunk(&chunk, &record).await);
-    let owned = engine.session(&id, &token).await.expect("it is there");
+    let owned = engine
+        .session(&id, &Who::anybody([token.as_str()]))
+        .await
+        .expect("it is there");
     let left = engine.resume(&owned).await.expect("it is there");
     assert_eq!(left.missing, [2]);
     stop(engine).await;
@@ -156,13 +161,14 @@ async fn nobody_may_use_what_cannot_be_read() {
     drop(owned);
     engine.inner.table.forget(&id);
     machine.state.unreadable.store(true, Ordering::SeqCst);
-    for token in [None, Some(token.as_str())] {
-        let permitted = engine.permit(&id, token).await;
+    let (nobody, owner) = (Who::anybody(None), Who::anybody([token.as_str()]));
+    for who in [&nobody, &owner] {
+        let permitted = engine.permit(&id, who).await;
         assert!(matches!(permitted, Err(Reject::State(_))), "{permitted:?}");
     }
     machine.state.unreadable.store(false, Ordering::SeqCst);
-    let permitted = engine.permit(&id, None).await;
+    let permitted = engine.permit(&id, &nobody).await;
     assert!(matches!(permitted, Err(Reject::NotFound)), "{permitted:?}");
-    let permitted = engine.permit(&id, Some(token.as_str())).await;
+    let permitted = engine.permit(&id, &owner).await;
     assert!(permitted.is_ok(), "{permitted:?}");
 }

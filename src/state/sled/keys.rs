@@ -24,7 +24,7 @@ pub(super) const RECORDS_END: &[u8] = b"r\x01";
 pub(super) const ALL_MARKS: &[u8] = b"m\0";
 
 /// How records are encoded today.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of a piece: below the size at which sled starts a file of its own for a page.
 const PIECE: usize = 3 * 1024;
 /// Of which stamp and total length take these.
@@ -95,8 +95,12 @@ pub(super) fn encode(record: &Record) -> Result<Vec<u8>, postcard::Error> {
 
 /// The record in `bytes`, all of them; `None`: they are damaged, or from a later version.
 pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
-    let (&VERSION, body) = bytes.split_first()? else {
-        return None;
+    let (&version, body) = bytes.split_first()?;
+    // Version 1 ended before the owner, which is last.
+    let first = (version == 1).then(|| [body, &[0]].concat());
+    let body = match version {
+        1 | VERSION => first.as_deref().unwrap_or(body),
+        _ => return None,
     };
     match postcard::take_from_bytes(body) {
         Ok((record, [])) => Some(record),
@@ -150,6 +154,7 @@ mod tests {
             created: u64::MAX,
             touched: u64::MAX,
             expires: Some(u64::MAX),
+            owner: "a-user-of-36-characters-as-uuids-are".parse().ok(),
         }
     }
 

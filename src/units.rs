@@ -1,9 +1,30 @@
-//! Values of options as text: Go's durations and booleans, sizes with a suffix, octal permissions.
+//! Values as people write them: Go's durations and booleans, sizes with a suffix, octal permissions.
 
 use std::time::Duration;
 
+/// A part of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of all of it.
+    Percent(u8),
+}
+
+impl Share {
+    /// In bytes, of a disk of `total`.
+    #[must_use]
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            // Divided first: it cannot overflow, and some bytes more or less are nothing to a disk.
+            Self::Percent(percent) => total / 100 * u64::from(percent),
+        }
+    }
+}
+
 /// Go's `time.ParseDuration`, without negative ones: `15s`, `1m30s`, `1.5h`, `100ms`, `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -65,7 +86,7 @@ fn scaled(amount: &str, unit: u128) -> Option<u128> {
 }
 
 /// Bytes: `1000`, `64K`, `64KiB` (1024 each), `64KB` (1000 each), up to P; the suffix without regard to case.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let (number, suffix) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
@@ -99,11 +120,11 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A size, or percents of the disk: `10G`, `5%`.
-pub(super) fn share(text: &str) -> Result<super::Share, String> {
+pub(crate) fn share(text: &str) -> Result<Share, String> {
     match text.trim().strip_suffix('%') {
-        None => size(text).map(super::Share::Bytes),
+        None => size(text).map(Share::Bytes),
         Some(percent) => match percent.trim_end().parse() {
-            Ok(percent @ 0..=100) => Ok(super::Share::Percent(percent)),
+            Ok(percent @ 0..=100) => Ok(Share::Percent(percent)),
             _ => Err(format!("{text:?} is not a percentage from 0% to 100%")),
         },
     }
@@ -114,7 +135,7 @@ fn unknown(suffix: &str) -> String {
 }
 
 /// Go's `strconv.ParseBool`.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -123,7 +144,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// `on` or `off`, or a switch's own words.
-pub(super) fn on_off(text: &str) -> Result<bool, String> {
+pub(crate) fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -132,7 +153,7 @@ pub(super) fn on_off(text: &str) -> Result<bool, String> {
 }
 
 /// Permission bits in octal, up to 777.
-pub(super) fn octal(text: &str) -> Result<u32, String> {
+pub(crate) fn octal(text: &str) -> Result<u32, String> {
     let bad = || format!("{text:?} is not octal permissions such as 0755");
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(bad());

@@ -1,0 +1,259 @@
+//! Who asks: decided on the head alone, by one of four ways, the same at every door.
+//!
+//! | `--auth` | a user is |
+//! |---|---|
+//! | `none` | nobody: everybody may do everything, and only a session has a key of its own |
+//! | `token` | whoever bears a token of a file |
+//! | `jwt` | the `sub` of a signed token |
+//! | `forward` | whom a proxy names, that is believed by its address |
+//!
+//! A bearer token that is no user's may still be the key of one session: that is found out where the session is known.
+
+mod forward;
+mod jwt;
+mod tokens;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::request::Parts;
+
+pub use self::forward::{Forward, Trusted, UserHeader};
+pub use self::jwt::{Expect, Jwt};
+pub use self::tokens::Tokens;
+use super::user::User;
+use crate::protocol::bearer;
+use crate::upload::UserId;
+
+/// No credential, two of them, or one that is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the credential is missing or not valid")]
+pub struct Unauthorized;
+
+/// Where a request's connection came from; in the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP connection from this address.
+    Address(IpAddr),
+    /// The Unix socket.
+    Local,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Who {
+    /// Whether users are told apart here at all.
+    asked: bool,
+    user: Option<Arc<User>>,
+    /// Bearer tokens that are no user's, and may be a session's.
+    tokens: Vec<Arc<str>>,
+}
+
+impl Who {
+    /// Anybody, where nobody is asked; with the tokens of sessions.
+    #[must_use]
+    pub fn anybody<'t>(tokens: impl IntoIterator<Item = &'t str>) -> Self {
+        Self {
+            tokens: tokens.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The user, where it is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
+    }
+
+    /// The tokens that may be a session's.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().map(AsRef::as_ref)
+    }
+
+    /// As whom something is created; `None`: nobody is asked.
+    ///
+    /// # Errors
+    /// For a bearer of nothing but a session's token, which creates nothing.
+    pub fn creator(&self) -> Result<Option<Arc<User>>, Unauthorized> {
+        if !self.is_known() {
+            return Err(Unauthorized);
+        }
+        Ok(self.user.clone())
+    }
+
+    /// Whether it is a user, or nobody is asked.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.asked || self.user.is_some()
+    }
+
+    /// Whether what belongs to `owner` is this one's; where nobody is asked, everything is everybody's.
+    #[must_use]
+    pub fn owns(&self, owner: Option<&UserId>) -> bool {
+        let is = |user: &Arc<User>| owner == Some(&user.id);
+        !self.asked || self.user.as_ref().is_some_and(is)
+    }
+}
+
+/// A way to tell who asks.
+#[derive(Debug)]
+pub enum Auth {
+    /// Nobody is asked.
+    None,
+    /// Tokens of a file.
+    Token(Kept<Tokens>),
+    /// Signed tokens.
+    Jwt(Kept<Jwt>),
+    /// A proxy says.
+    Forward(Forward),
+}
+
+impl Auth {
+    /// Whether anybody is asked.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Who asks, by the head.
+    ///
+    /// # Errors
+    /// No credential, two of them, or one that is not believed and cannot be a session's token either.
+    pub fn who(&self, head: &Parts) -> Result<Who, Unauthorized> {
+        self.of(self.named(head)?, bearer::token(&head.headers))
+    }
+
+    /// The user that a proxy names.
+    ///
+    /// # Errors
+    /// It names two, or one that cannot be.
+    pub fn named(&self, head: &Parts) -> Result<Option<Arc<User>>, Unauthorized> {
+        let Self::Forward(forward) = self else {
+            return Ok(None);
+        };
+        let peer = head.extensions.get().copied();
+        Ok(forward.user(&head.headers, peer)?.map(Arc::new))
+    }
+
+    /// Who shows these tokens, besides being named by a proxy.
+    ///
+    /// # Errors
+    /// As [`Auth::who`].
+    pub fn of<'t>(
+        &self,
+        named: Option<Arc<User>>,
+        tokens: impl IntoIterator<Item = &'t str>,
+    ) -> Result<Who, Unauthorized> {
+        if !self.asks() {
+            return Ok(Who::anybody(tokens));
+        }
+        let mut who = Who {
+            asked: true,
+            user: named,
+            tokens: Vec::new(),
+        };
+        for token in tokens {
+            let user = match self {
+                Self::Token(tokens) => tokens.get().user(token),
+                Self::Jwt(jwt) if Jwt::is_one(token) => Some(jwt.get().user(token)?),
+                // Whoever comes past a proxy may hold a session's token, and nothing else.
+                Self::Jwt(_) | Self::Forward(_) | Self::None => None,
+            };
+            match user {
+                Some(user) if who.user.as_ref().is_some_and(|first| first.id != user.id) => {
+                    return Err(Unauthorized);
+                }
+                Some(user) => who.user = Some(user),
+                None => who.tokens.push(token.into()),
+            }
+        }
+        if who.user.is_none() && who.tokens.is_empty() {
+            return Err(Unauthorized);
+        }
+        Ok(who)
+    }
+
+    /// Reads its file again; the old content stays where that fails.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for the log.
+    pub fn reload(&self) -> Result<bool, AuthError> {
+        match self {
+            Self::None | Self::Forward(_) => Ok(false),
+            Self::Token(tokens) => tokens.reload(),
+            Self::Jwt(jwt) => jwt.reload(),
+        }
+    }
+}
+
+/// Why a file of credentials is not taken. It never tells what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Read(String, std::io::Error),
+    /// Its content is not what it should be.
+    #[error("{0}: {1}")]
+    Content(String, String),
+}
+
+/// What a file says.
+pub trait FromFile: Sized {
+    /// From its content and, where it needs them, the options of this server.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any secret of it.
+    fn parse(text: &[u8], options: &Self::Options) -> Result<Self, String>;
+    /// What beside the file decides.
+    type Options: std::fmt::Debug + Send + Sync;
+}
+
+/// What a file says, and the file, so that it is read anew when it changes.
+#[derive(Debug)]
+pub struct Kept<T: FromFile> {
+    path: std::path::PathBuf,
+    options: T::Options,
+    now: RwLock<(Arc<T>, Vec<u8>)>,
+}
+
+impl<T: FromFile> Kept<T> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what it should be.
+    pub fn read(path: &Path, options: T::Options) -> Result<Self, AuthError> {
+        let text = content(path)?;
+        let parsed = parsed(path, &text, &options)?;
+        Ok(Self {
+            path: path.to_owned(),
+            options,
+            now: RwLock::new((Arc::new(parsed), text)),
+        })
+    }
+
+    fn get(&self) -> Arc<T> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.0.clone()
+    }
+
+    /// Whether there was anything new.
+    fn reload(&self) -> Result<bool, AuthError> {
+        let text = content(&self.path)?;
+        let same = |now: &(Arc<T>, Vec<u8>)| now.1 == text;
+        if same(&self.now.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(false);
+        }
+        let parsed = parsed(&self.path, &text, &self.options)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(parsed), text);
+        Ok(true)
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, AuthError> {
+    std::fs::read(path).map_err(|error| AuthError::Read(path.display().to_string(), error))
+}
+
+fn parsed<T: FromFile>(path: &Path, text: &[u8], options: &T::Options) -> Result<T, AuthError> {
+    T::parse(text, options).map_err(|why| AuthError::Content(path.display().to_string(), why))
+}

@@ -1,0 +1,234 @@
+//! `--auth jwt`: signed tokens (RFC 7519). The algorithm is the key's and never the token's: HS256 for a secret, RS256, ES256
+//! or `EdDSA` for a public key.
+//!
+//! Claims: `sub` is the user, `exp` must be there, `nbf` holds; `aud` and `iss` are as the options say, and a token that names
+//! an audience is refused where the server has none. Optional: `upload_max_size` and `upload_quota` in bytes, `upload_types`
+//! as a list of media types.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header, get_current_timestamp,
+};
+use serde::Deserialize;
+
+use super::{FromFile, Unauthorized};
+use crate::protocol::sha256::Sum;
+use crate::security::user::{Limits, User};
+use crate::upload::UserId;
+
+/// Bytes of the shortest secret: as many as the hash has. Source: RFC 7518, 3.2.
+const SHORTEST: usize = 32;
+/// Seconds by which clocks may differ.
+const LEEWAY: u64 = 30;
+/// Tokens that were found good and are not worked out again with each chunk.
+const REMEMBERED: usize = 4096;
+
+/// What a token must say beside its user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// One of its `aud`.
+    pub audience: Option<String>,
+    /// Its `iss`.
+    pub issuer: Option<String>,
+}
+
+/// Keys, and what tokens must say.
+#[derive(Debug)]
+pub struct Jwt {
+    keys: Vec<Key>,
+    good: Mutex<HashMap<[u8; 32], Good>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    verifies: DecodingKey,
+    rules: Validation,
+}
+
+/// A token that was found good, until when.
+#[derive(Debug)]
+struct Good {
+    user: Arc<User>,
+    expires: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Claims {
+    sub: UserId,
+    exp: u64,
+    upload_max_size: Option<u64>,
+    upload_quota: Option<u64>,
+    upload_types: Option<Vec<String>>,
+}
+
+impl Jwt {
+    /// Whether this looks like a signed token: three parts. A session's token has no dot.
+    pub(super) fn is_one(token: &str) -> bool {
+        token.split('.').count() == 3
+    }
+
+    /// # Errors
+    /// `Unauthorized`, whatever is wrong with it.
+    pub(super) fn user(&self, token: &str) -> Result<Arc<User>, Unauthorized> {
+        let sum = Sum::of(token.as_bytes()).0;
+        let now = get_current_timestamp();
+        if let Some(good) = self.remembered().get(&sum)
+            && good.expires.saturating_add(LEEWAY) > now
+        {
+            return Ok(good.user.clone());
+        }
+        let claims = self.claims(token).ok_or(Unauthorized)?;
+        let user = Arc::new(User {
+            id: claims.sub,
+            limits: Limits {
+                max_size: claims.upload_max_size,
+                quota: claims.upload_quota,
+                types: claims.upload_types,
+            },
+        });
+        let mut good = self.remembered();
+        if good.len() >= REMEMBERED {
+            good.retain(|_, good| good.expires > now);
+        }
+        if good.len() < REMEMBERED {
+            let expires = claims.exp;
+            let user = user.clone();
+            good.insert(sum, Good { user, expires });
+        }
+        Ok(user)
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Good>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claims(&self, token: &str) -> Option<Claims> {
+        let head = decode_header(token).ok()?;
+        // A header that changes what the rest means is not understood. Source: RFC 7515, 4.1.11.
+        if head.crit.is_some() {
+            return None;
+        }
+        let named = |key: &&Key| match (&head.kid, &key.id) {
+            (Some(told), Some(own)) => told == own,
+            _ => true,
+        };
+        let keys = self.keys.iter().filter(named);
+        keys.filter(|key| key.algorithm == head.alg)
+            .find_map(|key| decode::<Claims>(token, &key.verifies, &key.rules).ok())
+            .map(|data| data.claims)
+    }
+}
+
+impl FromFile for Jwt {
+    type Options = Expect;
+
+    fn parse(text: &[u8], expect: &Expect) -> Result<Self, String> {
+        let start = text.trim_ascii_start();
+        let keys = if start.starts_with(b"{") {
+            from_jwks(start)?
+        } else if start.starts_with(b"-----BEGIN") {
+            vec![from_pem(text)?]
+        } else {
+            let secret = text.trim_ascii();
+            if secret.len() < SHORTEST {
+                return Err(format!("a secret has at least {SHORTEST} bytes"));
+            }
+            vec![(None, Algorithm::HS256, DecodingKey::from_secret(secret))]
+        };
+        let keys = keys.into_iter().map(|(id, algorithm, key)| Key {
+            id,
+            algorithm,
+            verifies: key,
+            rules: rules(algorithm, expect),
+        });
+        Ok(Self {
+            keys: keys.collect(),
+            good: Mutex::default(),
+        })
+    }
+}
+
+fn rules(algorithm: Algorithm, expect: &Expect) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.leeway = LEEWAY;
+    rules.validate_nbf = true;
+    let mut required = vec!["exp", "sub"];
+    if let Some(audience) = &expect.audience {
+        rules.set_audience(&[audience]);
+        required.push("aud");
+    }
+    if let Some(issuer) = &expect.issuer {
+        rules.set_issuer(&[issuer]);
+        required.push("iss");
+    }
+    rules.set_required_spec_claims(&required);
+    rules
+}
+
+type Found = (Option<String>, Algorithm, DecodingKey);
+
+fn from_pem(pem: &[u8]) -> Result<Found, String> {
+    if pem.windows(7).any(|words| words == b"PRIVATE") {
+        return Err("this is a private key; the server wants the public one".into());
+    }
+    let found = DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key));
+    let found = found.or_else(|_| DecodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key)));
+    let found =
+        found.or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)));
+    let (algorithm, key) =
+        found.map_err(|_| "no public key of RSA, P-256 or Ed25519 in PEM".to_owned())?;
+    Ok((None, algorithm, key))
+}
+
+fn from_jwks(json: &[u8]) -> Result<Vec<Found>, String> {
+    let set = serde_json::from_slice::<JwkSet>(json).or_else(|error| {
+        serde_json::from_slice::<Jwk>(json)
+            .map(|key| JwkSet { keys: vec![key] })
+            .map_err(|_| format!("neither a JWK nor a JWK set: {error}"))
+    })?;
+    // Keys for encryption, and of kinds that are not known here, may stand in the same set.
+    let of_use = |key: &&Jwk| {
+        let signs = matches!(
+            key.common.public_key_use,
+            None | Some(PublicKeyUse::Signature)
+        );
+        signs && algorithm(key).is_some()
+    };
+    let found = set.keys.iter().filter(of_use).filter_map(|key| {
+        let algorithm = algorithm(key)?;
+        let id = key.common.key_id.clone();
+        let made = DecodingKey::from_jwk(key).map_err(|error| format!("key {id:?}: {error}"));
+        Some(made.map(|made| (id, algorithm, made)))
+    });
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() {
+        return Err("no key of HS256, RS256, ES256 or EdDSA".into());
+    }
+    Ok(found)
+}
+
+/// The one algorithm that a key is for.
+fn algorithm(key: &Jwk) -> Option<Algorithm> {
+    let own = match &key.algorithm {
+        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
+        _ => return None,
+    };
+    let told = key.common.key_algorithm.map(|told| told.to_string());
+    told.is_none_or(|told| told == format!("{own:?}"))
+        .then_some(own)
+}
+
+#[cfg(test)]
+mod tests;

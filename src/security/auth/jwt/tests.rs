@@ -1,0 +1,149 @@
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+fn keys(text: &[u8]) -> Jwt {
+    Jwt::parse(text, &Expect::default()).unwrap()
+}
+
+fn token(claims: &Value) -> String {
+    signed(&Header::new(Algorithm::HS256), claims, SECRET)
+}
+
+fn signed(head: &Header, claims: &Value, secret: &[u8]) -> String {
+    encode(head, claims, &EncodingKey::from_secret(secret)).unwrap()
+}
+
+fn in_seconds(seconds: i64) -> u64 {
+    get_current_timestamp().saturating_add_signed(seconds)
+}
+
+fn good() -> Value {
+    json!({"sub": "alice", "exp": in_seconds(600)})
+}
+
+#[test]
+fn a_good_token_names_its_user_and_limits() {
+    let keys = keys(SECRET);
+    let mut claims = good();
+    assert_eq!(keys.user(&token(&claims)).unwrap().id.as_str(), "alice");
+    claims["upload_max_size"] = json!(5);
+    claims["upload_types"] = json!(["image/*"]);
+    for _ in 0..2 {
+        let user = keys.user(&token(&claims)).unwrap();
+        assert_eq!((user.limits.max_size, user.limits.quota), (Some(5), None));
+        assert_eq!(user.limits.types.as_deref(), Some(&["image/*".into()][..]));
+    }
+    assert_eq!(keys.remembered().len(), 2);
+}
+
+#[test]
+fn what_is_not_right_is_refused() {
+    let keys = keys(SECRET);
+    let with = |name: &str, value: Value| {
+        let mut claims = good();
+        claims[name] = value;
+        token(&claims)
+    };
+    let mut tokens = vec![
+        with("exp", json!(in_seconds(-60))),
+        with("nbf", json!(in_seconds(60))),
+        with("exp", json!("soon")),
+        with("sub", json!("")),
+        with("sub", json!("a\nb")),
+        with("sub", json!(7)),
+        with("aud", json!("somebody-else")),
+        with("upload_quota", json!(-1)),
+        token(&json!({"sub": "alice"})),
+        token(&json!({"exp": in_seconds(60)})),
+        signed(
+            &Header::new(Algorithm::HS256),
+            &good(),
+            b"another-secret-of-32-bytes-or-so",
+        ),
+        signed(&Header::new(Algorithm::HS512), &good(), SECRET),
+    ];
+    let critical = Header {
+        crit: Some(vec!["b64".into()]),
+        ..Header::new(Algorithm::HS256)
+    };
+    tokens.push(signed(&critical, &good(), SECRET));
+    let right = token(&good());
+    let parts: Vec<_> = right.split('.').collect();
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0"; // {"alg":"none","typ":"JWT"}
+    tokens.push(format!("{none}.{}.", parts[1]));
+    tokens.push(format!("{none}.{}.{}", parts[1], parts[2]));
+    tokens.push(format!("{}.{}.", parts[0], parts[1]));
+    tokens.push(format!("{}..{}", parts[0], parts[2]));
+    tokens.push("..".into());
+    for token in tokens {
+        assert_eq!(keys.user(&token), Err(Unauthorized), "{token}");
+    }
+    assert!(keys.user(&right).is_ok());
+}
+
+#[test]
+fn audience_and_issuer_are_asked_for() {
+    let expect = Expect {
+        audience: Some("uploads".into()),
+        issuer: Some("https://id.example".into()),
+    };
+    let keys = Jwt::parse(SECRET, &expect).unwrap();
+    let told = |aud: Value, iss: Value| {
+        let mut claims = good();
+        claims["aud"] = aud;
+        claims["iss"] = iss;
+        keys.user(&token(&claims)).is_ok()
+    };
+    assert!(told(json!("uploads"), json!("https://id.example")));
+    assert!(told(json!(["x", "uploads"]), json!("https://id.example")));
+    assert!(!told(json!("x"), json!("https://id.example")));
+    assert!(!told(json!("uploads"), json!("https://other.example")));
+    assert!(keys.user(&token(&good())).is_err());
+}
+
+#[test]
+fn a_remembered_token_ends_all_the_same() {
+    let keys = keys(SECRET);
+    let token = token(&good());
+    keys.user(&token).unwrap();
+    for good in keys.remembered().values_mut() {
+        good.expires = in_seconds(-60);
+    }
+    // It is looked at again, and is good: what was remembered is not what decides.
+    assert!(keys.user(&token).is_ok());
+}
+
+#[test]
+fn the_algorithm_is_the_keys() {
+    // A public key is known to everybody: taken as a secret it would sign for anybody.
+    let pem = include_bytes!("rsa-public.pem");
+    let keys = keys(pem);
+    let forged = signed(&Header::new(Algorithm::HS256), &good(), pem);
+    assert_eq!(keys.user(&forged), Err(Unauthorized));
+}
+
+#[test]
+fn files_that_are_not_keys() {
+    for (text, why) in [
+        (&b"short"[..], "32 bytes"),
+        (b"", "32 bytes"),
+        (b"{}", "key"),
+        (b"{\"keys\":[]}", "no key"),
+        (b"{\"keys\":", "JWK"),
+        (
+            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "private",
+        ),
+        (
+            b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            "no public key",
+        ),
+    ] {
+        let told = Jwt::parse(text, &Expect::default()).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    }
+}

@@ -1,0 +1,172 @@
+//! `--auth token`: static bearer tokens from a TOML file, each with its user and what that one may do.
+//!
+//! ```toml
+//! [[user]]
+//! id = "alice"
+//! token = "at least 16 visible characters"   # or token_sha256 = "<64 hexadecimal digits>", so that the file is no secret
+//! max_size = "2GiB"                           # all optional from here on
+//! quota = "10GiB"
+//! types = ["image/*", "video/mp4"]
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::FromFile;
+use crate::protocol::sha256::Sum;
+use crate::security::user::{Limits, User};
+use crate::units;
+use crate::upload::UserId;
+
+/// The shortest token that is taken: what can be guessed is none.
+const SHORTEST: usize = 16;
+
+/// Users by the SHA-256 of their token: how long a look takes tells nothing of a token.
+#[derive(Debug)]
+pub struct Tokens(HashMap<[u8; 32], Arc<User>>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    #[serde(default)]
+    user: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: String,
+    token: Option<String>,
+    token_sha256: Option<String>,
+    max_size: Option<String>,
+    quota: Option<String>,
+    types: Option<Vec<String>>,
+}
+
+impl Tokens {
+    pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
+        self.0.get(&Sum::of(token.as_bytes()).0).cloned()
+    }
+}
+
+impl FromFile for Tokens {
+    type Options = ();
+
+    fn parse(text: &[u8], (): &()) -> Result<Self, String> {
+        let text = std::str::from_utf8(text).map_err(|_| "not UTF-8")?;
+        // The parser's own message would quote the line, and the token in it.
+        let content: Content = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| {
+                text[..span.start.min(text.len())].matches('\n').count() + 1
+            });
+            format!("line {line}: {}", error.message())
+        })?;
+        let mut users = HashMap::new();
+        for line in content.user {
+            let id = line.id.clone();
+            let (sum, user) = line.user().map_err(|why| format!("user {id:?}: {why}"))?;
+            if users.insert(sum.0, Arc::new(user)).is_some() {
+                return Err(format!("user {id:?}: the token is another's as well"));
+            }
+        }
+        Ok(Self(users))
+    }
+}
+
+impl Line {
+    fn user(self) -> Result<(Sum, User), String> {
+        let id: UserId = self.id.parse().map_err(|error| format!("{error}"))?;
+        let sum = match (self.token, self.token_sha256) {
+            (Some(token), None) => {
+                let visible = token.bytes().all(|b| b.is_ascii_graphic());
+                if token.len() < SHORTEST || !visible {
+                    return Err("a token has at least 16 visible ASCII characters".into());
+                }
+                Sum::of(token.as_bytes())
+            }
+            (None, Some(sum)) => sum
+                .parse()
+                .map_err(|error| format!("token_sha256: {error}"))?,
+            _ => return Err("either token or token_sha256".into()),
+        };
+        let size = |text: Option<String>| text.map(|text| units::size(&text)).transpose();
+        let limits = Limits {
+            max_size: size(self.max_size)?,
+            quota: size(self.quota)?,
+            types: self.types,
+        };
+        Ok((sum, User { id, limits }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file() {
+        let sum = Sum::of(b"bobs-token-is-this-one");
+        let text = format!(
+            "[[user]]\nid = \"alice\"\ntoken = \"correct-horse-battery\"\nmax_size = \"2GiB\"\ntypes = [\"image/*\"]\n\
+             [[user]]\nid = \"bob\"\ntoken_sha256 = \"{sum}\"\nquota = \"5K\"\n"
+        );
+        let tokens = Tokens::parse(text.as_bytes(), &()).unwrap();
+        let alice = tokens.user("correct-horse-battery").unwrap();
+        assert_eq!(alice.id.as_str(), "alice");
+        assert_eq!(alice.limits.max_size, Some(2 << 30));
+        assert_eq!(
+            alice.limits.types.as_deref(),
+            Some(&["image/*".to_owned()][..])
+        );
+        let bob = tokens.user("bobs-token-is-this-one").unwrap();
+        assert_eq!((bob.id.as_str(), bob.limits.quota), ("bob", Some(5 << 10)));
+        for other in [
+            "",
+            "correct-horse-batter",
+            "correct-horse-battery ",
+            &sum.to_string(),
+        ] {
+            assert_eq!(tokens.user(other), None, "{other:?}");
+        }
+        assert!(Tokens::parse(b"", &()).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_token() {
+        for (text, why) in [
+            ("[[user]]\nid = \"a\"\ntoken = \"tooshort\"", "at least 16"),
+            ("[[user]]\nid = \"a\"", "either"),
+            (
+                "[[user]]\nid = \"\"\ntoken = \"sixteen-characters\"",
+                "user id",
+            ),
+            ("[[user]]\ntoken = \"sixteen-characters\"", "line 1"),
+            (
+                "[[user]]\nid = \"a\"\ntoken = \"sixteen-characters\"\nquotta = 1",
+                "line 4",
+            ),
+            (
+                "\n[[user]]\nid = \"a\"\ntoken = sixteen-characters",
+                "line 4",
+            ),
+            (
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\n[[user]]\nid=\"b\"\ntoken=\"sixteen-characters\"",
+                "another's",
+            ),
+            (
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\nquota=\"many\"",
+                "many",
+            ),
+            ("[[user]]\nid=\"a\"\ntoken_sha256=\"abc\"", "token_sha256"),
+        ] {
+            let told = Tokens::parse(text.as_bytes(), &()).unwrap_err();
+            assert!(told.contains(why), "{told}");
+            assert!(
+                !told.contains("sixteen-characters") && !told.contains("tooshort"),
+                "{told}"
+            );
+        }
+    }
+}
