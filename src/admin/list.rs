@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use crate::answer::{self, ResponseBody};
-use crate::engine::{Engine, Summary};
+use crate::engine::{Engine, Label, Summary};
 use crate::error::Reject;
 use crate::meter::{KINDS, STATUSES, failure_code};
 use crate::protocol::expires::rfc3339_millis;
@@ -213,11 +213,10 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
     best.kept.truncate(ask.limit);
     let last = best.kept.last().filter(|_| more);
     let next = last.map(|(place, _)| cursor(&ask, place));
-    let uploads: Vec<Value> = best
-        .kept
-        .iter()
-        .map(|(_, upload)| described(upload, now))
-        .collect();
+    let mut uploads = Vec::with_capacity(best.kept.len());
+    for (_, upload) in &best.kept {
+        uploads.push(described(upload, &engine.label(upload).await?, now));
+    }
     Ok(answer::json(
         StatusCode::OK,
         &json!({ "uploads": uploads, "matching": best.matching, "next_cursor": next }),
@@ -225,7 +224,7 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
 }
 
 /// An upload as JSON.
-pub(super) fn described(upload: &Summary, now: Millis) -> Value {
+pub(super) fn described(upload: &Summary, label: &Label, now: Millis) -> Value {
     let record = &upload.record;
     let failure = match record.status {
         Status::Failed(failure) => Some(failure_code(failure)),
@@ -233,13 +232,15 @@ pub(super) fn described(upload: &Summary, now: Millis) -> Value {
     };
     json!({
         "id": upload.id.as_str(),
+        "filename": label.filename,
         "kind": record.kind.name(),
+        "session": label.session,
         "status": record.status.name(),
         "failure": failure,
         "user_id": null,
-        "offset": record.offset,
+        "offset": label.offset,
         "length": record.length,
-        "receiving": upload.receiving,
+        "receiving": label.receiving,
         "created_at": rfc3339_millis(record.created),
         "touched_at": rfc3339_millis(record.touched),
         "expires_at": record.expires.map(rfc3339_millis),
