@@ -9,7 +9,7 @@ const together = (text) => text.replaceAll(' ', '\u00a0');
 export function bytes(count) {
   if (count === null || count === undefined) return '–';
   let [value, unit] = [count, 0];
-  while (value >= 999.5 && unit < UNITS.length - 1) [value, unit] = [value / 1024, unit + 1];
+  while (value >= (unit === 0 ? 1024 : 999.5) && unit < UNITS.length - 1) [value, unit] = [value / 1024, unit + 1];
   const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
   return together(`${Number(value.toFixed(digits))} ${UNITS[unit]}`);
 }
