@@ -35,7 +35,7 @@ export function tiles(metrics) {
   write($('success'), metrics.success_rate === null ? '–' : words.percent(since.completed, ended));
   write($('ended'), ended === 0 ? 'nothing has ended since the start'
     : ['completed', 'failed', 'cancelled', 'expired'].map((end) => words.counted(since[end], end, end)).join(', '));
-  write($('uptime'), `up ${words.duration(metrics.uptime_seconds)}`);
+  write($('uptime'), `up ${words.roughly(metrics.uptime_seconds)}`);
   write($('memory'), metrics.memory_bytes === null ? '' : `${words.bytes(metrics.memory_bytes)} of memory`);
 }
 

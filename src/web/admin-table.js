@@ -119,7 +119,7 @@ class Row {
   }
 
   #when(cell, time, now) {
-    write(cell, `${words.duration((now - Date.parse(time)) / 1000)} ago`);
+    write(cell, `${words.roughly((now - Date.parse(time)) / 1000)} ago`);
     attribute(cell, 'title', words.date(time));
   }
 }

@@ -39,6 +39,12 @@ export function duration(seconds) {
   return days < 100 ? `${days} d ${hours % 24} h` : `${number(days)} d`;
 }
 
+/** A length of time, in its largest unit alone. */
+export function roughly(seconds) {
+  const [size, unit] = [[86400, 'd'], [3600, 'h'], [60, 'min']].find(([least]) => seconds >= least) ?? [1, 's'];
+  return together(`${number(Math.max(0, Math.floor(seconds / size)))} ${unit}`);
+}
+
 /** A time that was measured, from microseconds up. */
 export function measured(seconds) {
   if (seconds === null || seconds === undefined) return '–';

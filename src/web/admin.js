@@ -27,6 +27,7 @@ let asking = null;
 let paused = false;
 let away = null;
 let uptime = null;
+let answeredAt = null;
 
 // --- Asking
 
@@ -65,6 +66,7 @@ async function list(query, signal) {
 
 function answered(metrics, storage, page, query) {
   const now = Date.now();
+  answeredAt = now;
   back(metrics);
   reveal('board');
   $('leave').hidden = !token.get();
@@ -108,8 +110,8 @@ function troubled(trouble) {
   if (!(trouble.kind === 'away' || trouble.kind === 'refused')) console.error(trouble);
   if (!away) {
     away = Date.now();
-    const shown = $('board').hidden ? '' : 'What is shown is from before. ';
-    write($('away'), `${trouble.message} ${shown}This page goes on asking (since ${words.clock(away)}).`);
+    const shown = answeredAt ? `What is shown is from ${words.clock(answeredAt)}. ` : '';
+    write($('away'), `${trouble.message} ${shown}This page goes on asking.`);
     $('away').hidden = false;
     document.body.classList.add('stale');
   }
@@ -148,7 +150,7 @@ function signIn(error) {
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   $('away').hidden = $('disk').hidden = true;
   $('leave').hidden = true;
-  away = null;
+  away = answeredAt = null;
   reveal('sign-in');
   state('asking', 'A token is asked for');
   const field = $('token');
