@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ use crate::upload::{Kind, Millis, Status, UploadId};
 
 const MOST: u64 = 1000;
 const USUAL: u64 = 100;
+/// So many names are read beside each other.
+const AT_ONCE: usize = 8;
 
 /// What a list is sorted by. Uploads that are alike in it come in the order of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,10 +216,12 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
     best.kept.truncate(ask.limit);
     let last = best.kept.last().filter(|_| more);
     let next = last.map(|(place, _)| cursor(&ask, place));
-    let mut uploads = Vec::with_capacity(best.kept.len());
-    for (_, upload) in &best.kept {
-        uploads.push(described(upload, &engine.label(upload).await?, now));
-    }
+    let describe = async |(_, upload): &(Place, Summary)| {
+        let label = engine.label(upload).await?;
+        Ok::<Value, Reject>(described(upload, &label, now))
+    };
+    let uploads = stream::iter(best.kept.iter().map(describe));
+    let uploads: Vec<Value> = uploads.buffered(AT_ONCE).try_collect().await?;
     Ok(answer::json(
         StatusCode::OK,
         &json!({ "uploads": uploads, "matching": best.matching, "next_cursor": next }),
