@@ -48,11 +48,11 @@ export class Filters {
 
   /** What the server says of the page asked for by `query`, and how many uploads there are of each status. */
   told({ uploads, matching, next_cursor: next }, counts, query) {
-    this.#next = next;
     for (const input of $('statuses').querySelectorAll('input')) {
       write(input.parentElement.querySelector('.count'), number(counts[input.value] ?? 0));
     }
-    if (uploads.length === 0) this.#back(); // what this page showed is gone
+    this.#next = next;
+    if (uploads.length === 0 && this.#cursors.length > 1) return this.#back(); // what this page showed is gone
     const limit = Number(query.get('limit'));
     const pages = Math.max(1, Math.ceil(matching / limit), this.#cursors.length);
     write($('page'), `Page ${number(this.#cursors.length)} of ${number(pages)} · ${counted(matching, 'upload')}`);
@@ -73,19 +73,26 @@ export class Filters {
   #select() {
     this.#cursors = [''];
     this.#mark();
+    this.#turned();
+  }
+
+  /** Which page comes next is not known until this one is told: a cursor holds for its own order alone. */
+  #turned() {
+    this.#next = null;
+    $('next').setAttribute('aria-disabled', 'true');
     this.changed();
   }
 
   #forward() {
     if (!this.#next) return;
     this.#cursors.push(this.#next);
-    this.changed();
+    this.#turned();
   }
 
   #back() {
     if (this.#cursors.length === 1) return;
     this.#cursors.pop();
-    this.changed();
+    this.#turned();
   }
 
   /** By this column; the other way round if it is by this one already. */
