@@ -42,7 +42,7 @@ pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
 pub use self::join::Join;
 pub use self::levels::{Level, Space};
-pub use self::overview::{Amount, Inspection, Storage, Summary, Swept};
+pub use self::overview::{Amount, Inspection, Label, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
 pub use self::session::{
     ChunkBody, Chunked, NewSession, Notes, OwnedSession, Priority, Resume, SessionOptions,

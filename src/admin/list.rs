@@ -5,12 +5,13 @@ use std::cmp::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::query::Query;
 use crate::answer::{self, ResponseBody};
-use crate::engine::{Engine, Summary};
+use crate::engine::{Engine, Label, Summary};
 use crate::error::Reject;
 use crate::meter::{KINDS, STATUSES, failure_code};
 use crate::protocol::expires::rfc3339_millis;
@@ -18,6 +19,8 @@ use crate::upload::{Kind, Millis, Status, UploadId, UserId};
 
 const MOST: u64 = 1000;
 const USUAL: u64 = 100;
+/// So many names are read beside each other.
+const AT_ONCE: usize = 8;
 
 /// What a list is sorted by. Uploads that are alike in it come in the order of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,11 +242,12 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
     best.kept.truncate(ask.limit);
     let last = best.kept.last().filter(|_| more);
     let next = last.map(|(place, _)| cursor(&ask, place));
-    let uploads: Vec<Value> = best
-        .kept
-        .iter()
-        .map(|(_, upload)| described(upload, now))
-        .collect();
+    let describe = async |(_, upload): &(Place, Summary)| {
+        let label = engine.label(upload).await?;
+        Ok::<Value, Reject>(described(upload, &label, now))
+    };
+    let uploads = stream::iter(best.kept.iter().map(describe));
+    let uploads: Vec<Value> = uploads.buffered(AT_ONCE).try_collect().await?;
     Ok(answer::json(
         StatusCode::OK,
         &json!({ "uploads": uploads, "matching": best.matching, "next_cursor": next }),
@@ -251,7 +255,7 @@ pub(super) async fn answer(engine: &Engine, query: &str) -> Result<Response<Resp
 }
 
 /// An upload as JSON.
-pub(super) fn described(upload: &Summary, now: Millis) -> Value {
+pub(super) fn described(upload: &Summary, label: &Label, now: Millis) -> Value {
     let record = &upload.record;
     let failure = match record.status {
         Status::Failed(failure) => Some(failure_code(failure)),
@@ -259,13 +263,15 @@ pub(super) fn described(upload: &Summary, now: Millis) -> Value {
     };
     json!({
         "id": upload.id.as_str(),
+        "filename": label.filename,
         "kind": record.kind.name(),
+        "session": label.session,
         "status": record.status.name(),
         "failure": failure,
         "user_id": record.owner,
-        "offset": record.offset,
+        "offset": label.offset,
         "length": record.length,
-        "receiving": upload.receiving,
+        "receiving": label.receiving,
         "created_at": rfc3339_millis(record.created),
         "touched_at": rfc3339_millis(record.touched),
         "expires_at": record.expires.map(rfc3339_millis),

@@ -47,7 +47,8 @@ pub(super) async fn upload(
     id: &UploadId,
 ) -> Result<Response<ResponseBody>, Reject> {
     let found = engine.inspect(id).await?;
-    let mut value = described(&found.summary, crate::engine::now());
+    let label = engine.label(&found.summary).await?;
+    let mut value = described(&found.summary, &label, crate::engine::now());
     let parts: Vec<&str> = found.parts.iter().map(UploadId::as_str).collect();
     let silent = found.silent.map(|silent| silent.as_secs_f64());
     if let Value::Object(fields) = &mut value {

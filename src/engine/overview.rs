@@ -14,7 +14,9 @@ use crate::blob::File;
 use crate::error::Reject;
 use crate::meter::Meter;
 use crate::meter::status_index;
-use crate::upload::{Millis, Record, Status, UploadId, UserId};
+use crate::protocol::metadata::UploadMetadata;
+use crate::state::Detail;
+use crate::upload::{Kind, Millis, Record, Status, UploadId, UserId};
 
 /// Records that are read in one step.
 const STEP: usize = 1000;
@@ -30,6 +32,19 @@ pub struct Summary {
     pub id: UploadId,
     /// What is stored of it; the offset is what a client may be told.
     pub record: Record,
+    /// Whether a body comes in now.
+    pub receiving: bool,
+}
+
+/// What tells a person which upload it is, and how a session stands: its record says nothing of its chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// What the client calls the file: `filename` or `name` of its metadata, the first 255 characters.
+    pub filename: Option<String>,
+    /// Whether it is a session.
+    pub session: bool,
+    /// The offset that a client may be told; of an open session, the bytes of its chunks.
+    pub offset: u64,
     /// Whether a body comes in now.
     pub receiving: bool,
 }
@@ -152,6 +167,43 @@ impl Engine {
             silent: image.live.as_ref().map(|live| live.silent_for()),
             path: self.inner.blobs.name(&File::Upload(id.clone())),
             allocated: usage.iter().map(crate::blob::Usage::share).sum(),
+        })
+    }
+
+    /// What tells a person which upload it is.
+    ///
+    /// # Errors
+    /// What the state store says.
+    pub async fn label(&self, upload: &Summary) -> Result<Label, Reject> {
+        let (inner, record) = (&self.inner, &upload.record);
+        let is_final = record.kind == Kind::Final;
+        let loaded = inner.table.loaded(std::iter::once(&upload.id)).pop();
+        let entry = match loaded.flatten() {
+            // A session that nobody asked for since the start: it is loaded, to count its chunks. One that cannot be is
+            // listed all the same.
+            None if is_final && record.status == Status::Active => {
+                inner.entry(&upload.id).await.ok()
+            }
+            loaded => loaded,
+        };
+        let Some(entry) = entry else {
+            let metadata = inner.state.detail(&upload.id, Detail::Metadata).await?;
+            let session = inner.state.detail(&upload.id, Detail::Session);
+            return Ok(Label {
+                filename: metadata.as_deref().and_then(filename),
+                session: is_final && session.await?.is_some(),
+                offset: record.offset,
+                receiving: upload.receiving,
+            });
+        };
+        let image = entry.image();
+        let open = image.session.as_ref();
+        let open = open.filter(|_| record.status == Status::Active);
+        Ok(Label {
+            filename: image.metadata.as_deref().and_then(filename),
+            session: image.session.is_some(),
+            offset: open.map_or(record.offset, |session| session.bytes()),
+            receiving: upload.receiving || open.is_some_and(|session| session.is_busy()),
         })
     }
 
@@ -286,6 +338,13 @@ impl Storage {
         let all = by_status.into_iter().chain([by_user]);
         all.chain(reclaimable).chain(expiring)
     }
+}
+
+fn filename(metadata: &[u8]) -> Option<String> {
+    let metadata = UploadMetadata::parse(metadata).ok()?;
+    let name = metadata.get("filename").or_else(|| metadata.get("name"))?;
+    let name: String = String::from_utf8_lossy(&name).chars().take(255).collect();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 fn refuse_complete(entry: &Entry) -> Result<(), Reject> {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use highwater::state::sled::SledState;
 use highwater::state::{Change, Promise, StateStore};
 use highwater::upload::{Kind, Record, UploadId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{json, post, told};
 use crate::support::process::{command, released};
+use crate::support::session::CHUNK;
 use crate::support::{
     Client, Process, bytes, figure, id, percentile, rounds, start, start_with, stored_files, until,
 };
@@ -91,6 +92,53 @@ async fn lists_are_filtered_sorted_and_paged() {
             (400, "bad-query"),
             "{bad}"
         );
+    }
+}
+
+#[tokio::test]
+async fn lists_name_files_and_count_the_chunks_of_sessions() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut server = Process::start(dir.path(), &[]);
+    let created = server.tus("POST", "/files/").header("Upload-Length", 10);
+    let created = created.header("Upload-Metadata", "a,filename dGFsayDDqS5tcDQ=");
+    let path = created.send().await.location_path();
+    let long = "n".repeat(300);
+    let ask =
+        json!({"filename": long, "size": 2 * CHUNK + 1, "chunk_size": CHUNK, "verify": false});
+    let session = server.session(&ask).await;
+    assert_eq!(session.bare_chunk(3, b"x").send().await.status, 201);
+    let chunk = session.bare_chunk(2, &bytes(2, CHUNK)).send().await;
+    assert_eq!(chunk.status, 201);
+    let parts = [server.part(b"ab").await, server.part(b"c").await];
+    let joined = server.join(&parts).await.location_path();
+    // Also when the server has been started again, and nobody has asked for any of them.
+    for round in ["at once", "after a crash"] {
+        let page = told(&server, "/admin/uploads/active?status=all&order=asc").await;
+        let uploads = page["uploads"].as_array().expect("a list");
+        let shown = |id: &str| {
+            let found = uploads.iter().find(|upload| upload["id"] == *id);
+            let found = found.unwrap_or_else(|| panic!("{id} {round}: {page}"));
+            ["filename", "session", "offset", "receiving"].map(|name| found[name].clone())
+        };
+        assert_eq!(
+            json!(shown(id(&path))),
+            json!(["talk é.mp4", false, 0, false]),
+            "{round}"
+        );
+        assert_eq!(
+            json!(shown(&session.id)),
+            json!(["n".repeat(255), true, CHUNK + 1, false]),
+            "{round}"
+        );
+        assert_eq!(
+            json!(shown(id(&joined))),
+            json!([null, false, 3, false]),
+            "{round}"
+        );
+        let alone = told(&server, &format!("/admin/uploads/{}", session.id)).await;
+        assert_eq!(alone["offset"], json!(CHUNK + 1), "{round}");
+        server.kill();
+        server = Process::start(dir.path(), &[]);
     }
 }
 
