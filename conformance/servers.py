@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -109,6 +110,8 @@ def started(server: str, directory: Path, limits: Limits, more: Sequence[str] = 
             cwd=node() if server == "@tus/server" else directory,
             env={**os.environ, "NO_COLOR": "1"},
         )
+    # Killed by somebody else, it must not stay in the list of processes: tusd's lock files would still count as held.
+    threading.Thread(target=process.wait, daemon=True).start()
     try:
         deadline = time.monotonic() + 20
         while not listens(port):

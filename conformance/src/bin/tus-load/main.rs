@@ -101,6 +101,9 @@ fn run(cli: Cli) -> Result<String, Failure> {
     let mut done = cli.scenario.run(&site)?;
     let figures = match done.meter.take() {
         Some(meter) => {
+            if let Some(cpu) = meter.so_far()? {
+                done.figure("server_cpu_s_by_then", cpu.as_secs_f64());
+            }
             thread::sleep(Duration::from_millis(cli.settle));
             meter.stop(&done)?
         }

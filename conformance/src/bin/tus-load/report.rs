@@ -33,6 +33,13 @@ impl Meter {
         })
     }
 
+    /// Processor time of the server until now, of what `stop` will tell: the rest is what it put off.
+    pub(crate) fn so_far(&self) -> Result<Option<Duration>, Failure> {
+        self.server
+            .map(|(pid, before)| Ok(proc::cpu(pid)?.saturating_sub(before.cpu)))
+            .transpose()
+    }
+
     /// Stops, and puts what was seen beside what the load says it did.
     pub(crate) fn stop(self, done: &Done) -> Result<String, Failure> {
         let watched = self.began.elapsed().as_secs_f64();

@@ -16,6 +16,8 @@ mod single;
 mod slow;
 mod stored;
 
+use std::time::Duration;
+
 use clap::value_parser;
 
 use crate::failure::Failure;
@@ -118,9 +120,15 @@ pub(crate) enum Scenario {
         /// Many
         #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=1_000_000))]
         many: u64,
-        /// Batches of 1,000 uploads that are measured; each is terminated before the next
+        /// Uploads that are measured together; they are terminated before the next
+        #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..=100_000))]
+        batch: u64,
+        /// How often
         #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=100))]
         batches: u64,
+        /// Seconds without load before each measurement: what a server puts off is over then
+        #[arg(long, default_value_t = 12, value_parser = value_parser!(u64).range(..=600))]
+        rest: u64,
     },
     /// Uploads that grow by 1 KiB a PATCH, 32 of them: memory after a tenth of them and at the end
     Flat {
@@ -228,7 +236,16 @@ impl Scenario {
             } => quiet::trickle(site, uploads, pieces, pause),
             Self::Checked { mib, algorithm } => single::checked(site, mib, algorithm),
             Self::Kill { uploads, mib } => stored::kill(site, uploads, mib * MIB),
-            Self::Growth { few, many, batches } => stored::growth(site, few, many, batches),
+            Self::Growth {
+                few,
+                many,
+                batch,
+                batches,
+                rest,
+            } => {
+                let rest = Duration::from_secs(rest);
+                stored::growth(site, few..many, [batch, batches], rest)
+            }
             Self::Flat { patches } => crowd::flat(site, patches),
             Self::Many { mib } => crowd::many(site, mib * MIB),
             Self::Mixed {

@@ -1,5 +1,6 @@
 //! What stored uploads cost, and a server that is killed and comes back.
 
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,18 +79,29 @@ fn back(site: &Site, of: &Upload) -> Result<Duration, Failure> {
     }
 }
 
-/// Processor time of small uploads beside few stored ones and beside many.
-pub(crate) fn growth(site: &Site, few: u64, many: u64, batches: u64) -> Result<Done, Failure> {
+/// Processor time of small uploads beside as many stored ones as `stored` begins with, and as it ends with.
+pub(crate) fn growth(
+    site: &Site,
+    stored: Range<u64>,
+    [uploads, batches]: [u64; 2],
+    rest: Duration,
+) -> Result<Done, Failure> {
+    let Range {
+        start: few,
+        end: many,
+    } = stored;
     let mut done = Done::default();
     let began = Instant::now();
     let mut stored = fill(site, 0..few)?;
-    // What the first thousand uploads set up is not what they cost.
-    batch(site)?;
-    let before = cost(site, batches)?;
+    // What the first uploads set up is not what they cost.
+    batch(site, uploads)?;
+    thread::sleep(rest);
+    let before = cost(site, uploads, batches)?;
     done.figure("cpu_ms_few", before);
     stored.extend(fill(site, few..many)?);
+    thread::sleep(rest);
     site.quiet(Duration::from_secs(10))?;
-    let after = cost(site, batches)?;
+    let after = cost(site, uploads, batches)?;
     done.figure("cpu_ms_many", after);
     done.figure("cpu_growth", after / before.max(1e-6));
     done.wall = began.elapsed();
@@ -103,30 +115,29 @@ pub(crate) fn growth(site: &Site, few: u64, many: u64, batches: u64) -> Result<D
     Ok(done)
 }
 
-fn fill(site: &Site, numbers: std::ops::Range<u64>) -> Result<Vec<Upload>, Failure> {
+fn fill(site: &Site, numbers: Range<u64>) -> Result<Vec<Upload>, Failure> {
     let (all, _) = in_turn(site, numbers, CONNECTIONS, |_| SMALL)?;
     Ok(all.into_iter().map(|(upload, _)| upload).collect())
 }
 
 /// Milliseconds of the server's processor time an upload, over some batches.
-fn cost(site: &Site, batches: u64) -> Result<f64, Failure> {
+fn cost(site: &Site, uploads: u64, batches: u64) -> Result<f64, Failure> {
     let mut all = Vec::new();
     for _ in 0..batches {
-        all.push(batch(site)?);
+        all.push(batch(site, uploads)?);
     }
     Ok(all.iter().sum::<f64>() / count(&all))
 }
 
-/// 1,000 small uploads, which are terminated afterwards; their processor time in milliseconds each.
-fn batch(site: &Site) -> Result<f64, Failure> {
-    const UPLOADS: u64 = 1000;
+/// Small uploads, which are terminated afterwards; their processor time in milliseconds each.
+fn batch(site: &Site, count: u64) -> Result<f64, Failure> {
     let cpu = site.cpu()?;
-    let uploads = fill(site, 0..UPLOADS)?;
+    let uploads = fill(site, 0..count)?;
     let spent = site.spent(cpu)?;
     let mut via = site.connect()?;
     uploads
         .iter()
         .try_for_each(|upload| upload.delete(&mut via))?;
     site.quiet(Duration::from_secs(10))?;
-    Ok(ms(spent) / float(UPLOADS))
+    Ok(ms(spent) / float(count))
 }
