@@ -196,7 +196,7 @@ SCENARIOS = (
     Scenario("slow-parts", "the same as 4 partial uploads and a final", "slow --mib 64 --how parts", "slow --mib 32 --how parts",
              (RATE, CPU), WITHOUT_NODE),
     Scenario("slow-session", "the same as a session, 4 MiB chunks with hashes, 4 at a time",
-             "slow --mib 64 --how session", "slow --mib 32 --how session", (RATE, CPU, CHUNKS), OWN),
+             "slow --mib 64 --how session", "slow --mib 32 --how session", (RATE, CPU), OWN),
     Scenario("idle", "1,000 open uploads, each with a silent PATCH on its own connection", "idle --uploads 1000", "idle --uploads 200",
              (named("KiB each", "rss_growth_kib_per_upload"), UPLOAD_CPU)),
     Scenario("parked", "1,000 open uploads without a connection", "parked --uploads 1000", "parked --uploads 200",
