@@ -54,18 +54,18 @@ impl Site {
         Ok(self.cpu()?.saturating_sub(then))
     }
 
-    /// Waits until the server has used no processor time for 300 ms, for up to `patience`.
+    /// Waits until the server is at rest, for up to `patience`: until it has used no more than a clock tick in 300 ms.
     pub(crate) fn quiet(&self, patience: Duration) -> Result<(), Failure> {
-        const STEP: Duration = Duration::from_millis(100);
+        const LOOK: Duration = Duration::from_millis(300);
+        const TICK: Duration = Duration::from_millis(10);
         let began = Instant::now();
-        let (mut last, mut still) = (self.cpu()?, 0);
-        while still < 3 && began.elapsed() < patience {
-            thread::sleep(STEP);
-            let now = self.cpu()?;
-            still = if now == last { still + 1 } else { 0 };
-            last = now;
+        loop {
+            let before = self.cpu()?;
+            thread::sleep(LOOK);
+            if self.spent(before)? <= TICK || began.elapsed() > patience {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Bytes that the data directory takes on the disk; `None` where it is not known.

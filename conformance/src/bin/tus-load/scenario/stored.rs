@@ -49,15 +49,14 @@ pub(crate) fn kill(site: &Site, uploads: u64, sent: u64) -> Result<Done, Failure
         .iter()
         .filter(|upload| !matches!(upload.told(&mut via), Ok(Some(at)) if at == upload.offset))
         .count();
-    done.figure("stored_lost", count(&vec![(); lost]));
+    done.figure("stored_lost", float(lost as u64));
     let mut kept = 0;
     for (mut upload, _) in running {
-        let all = upload.offset;
-        upload.offset = upload.told(&mut via)?.unwrap_or(0);
-        if upload.offset > all {
-            upload.offset = all;
-            return upload.at(Some(all + 1)).map(|()| done);
+        let told = upload.told(&mut via)?;
+        if told > Some(upload.offset) {
+            upload.at(told)?; // more than was ever sent
         }
+        upload.offset = told.unwrap_or(0);
         kept += upload.offset;
         upload.append(&mut via, &site.pattern, upload.length - upload.offset)?;
         done.uploads.push(upload);
