@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def command(server: str, data: Path, port: int, limits: Limits, more: Sequence[s
             base = [str(tusd()), "-host", "127.0.0.1", "-port", str(port), "-upload-dir", str(data)]
             base += ["-max-size", str(size)] * (size is not None)
         case "@tus/server":
-            base = ["node", "server.mjs", str(port), str(data), str(size or ""), str(expire or "")]
+            base = ["node", str(node() / "server.mjs"), str(port), str(data), str(size or ""), str(expire or "")]
         case "rustus":  # has no expiration either, nor a maximum of an upload: --max-body-size is of a request
             base = [str(rustus()), "--host", "127.0.0.1", "--port", str(port), "--url", "/files"]
             base += ["--data-dir", str(data / "data"), "--info-dir", str(data / "info")]
@@ -90,28 +91,34 @@ def command(server: str, data: Path, port: int, limits: Limits, more: Sequence[s
 
 
 @contextmanager
-def started(server: str, directory: Path, limits: Limits, more: Sequence[str] = ()):
-    """A server that listens; yields its process id and creation URL, and ends that process, no other."""
+def started(server: str, directory: Path, limits: Limits, more: Sequence[str] = (), before: Sequence[str] = ()):
+    """A server that listens; yields its process id, creation URL and command, and ends that process, no other.
+
+    What is `before` the command has to become the server's process, or to be its parent no longer than it lives.
+    """
     data, log = directory / "data", directory / "log"
     data.mkdir()
     port = free_port()
+    line = command(server, data, port, limits, more)
     # tusd logs several lines a request.
     with (Path(os.devnull) if server == "tusd" else log).open("wb") as sink:
         process = subprocess.Popen(
-            command(server, data, port, limits, more),
+            [*before, *line],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             cwd=node() if server == "@tus/server" else directory,
             env={**os.environ, "NO_COLOR": "1"},
         )
+    # Killed by somebody else, it must not stay in the list of processes: tusd's lock files would still count as held.
+    threading.Thread(target=process.wait, daemon=True).start()
     try:
         deadline = time.monotonic() + 20
         while not listens(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"{server} does not start; its log ends with\n{tail(log)}")
             time.sleep(0.05)
-        yield process.pid, f"http://127.0.0.1:{port}/files/"
+        yield process.pid, f"http://127.0.0.1:{port}/files/", line
     finally:
         process.terminate()
         try:

@@ -35,6 +35,12 @@ pub(crate) enum Failure {
         file: &'static str,
         what: String,
     },
+    #[error("HTTP/2: {0}")]
+    NotHttp2(String),
+    #[error("{path}: {what}")]
+    Wrong { path: String, what: String },
+    #[error("this scenario needs {0}")]
+    Needs(&'static str),
     #[error("a sending thread panicked")]
     Panicked,
 }

@@ -13,45 +13,53 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is read at once, and so the longest head.
 const BUFFER: usize = 64 * 1024;
 
-/// Status line and fields of a response.
+/// Status line and fields of a response: kept as text, since most of it is never asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    fields: Vec<(String, String)>,
+    fields: String,
+}
+
+/// How a body ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
 }
 
 impl Head {
     /// Takes a head off the front of `bytes`; with it comes its length. `None` while it is incomplete.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Failure> {
-        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+        let Some(end) = end_of_head(bytes) else {
             return if bytes.len() >= BUFFER {
                 Err(Failure::NotHttp("a head without an end"))
             } else {
                 Ok(None)
             };
         };
-        let text = std::str::from_utf8(&bytes[..end])
+        let text = std::str::from_utf8(&bytes[..end - 4])
             .map_err(|_| Failure::NotHttp("bytes that are no text in a head"))?;
-        let mut lines = text.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.strip_prefix("HTTP/1.1 "))
+        let (line, fields) = text.split_once("\r\n").unwrap_or((text, ""));
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
             .and_then(|line| line.get(..3)?.parse().ok())
             .ok_or(Failure::NotHttp("the status line"))?;
-        let fields = lines
-            .map(|line| {
-                let (name, value) = line.split_once(':')?;
-                Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-            })
-            .collect::<Option<_>>()
-            .ok_or(Failure::NotHttp("a field without a colon"))?;
-        Ok(Some((Self { status, fields }, end + 4)))
+        let fields = fields.to_owned();
+        if fields.split_terminator("\r\n").any(|f| !f.contains(':')) {
+            return Err(Failure::NotHttp("a field without a colon"));
+        }
+        Ok(Some((Self { status, fields }, end)))
     }
 
-    /// The first field of that name, which is given in lower case.
+    /// The first field of that name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.fields.iter().find(|(n, _)| n == name)?;
-        Some(value)
+        let of = |line: &'_ str| {
+            let (found, _) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then_some(found.len() + 1)
+        };
+        self.fields
+            .split("\r\n")
+            .find_map(|line| Some(line[of(line)?..].trim()))
     }
 
     /// The number in the field `name`, if it is there and is one.
@@ -59,17 +67,27 @@ impl Head {
         self.get(name)?.parse().ok()
     }
 
-    /// Length of the body that follows the answer to `method`.
-    fn body_len(&self, method: &str) -> Result<u64, Failure> {
-        if method == "HEAD" || matches!(self.status, 204 | 304) {
-            return Ok(0);
+    /// How the body that follows the answer to `method` ends.
+    fn framing(&self, method: &str) -> Result<Framing, Failure> {
+        if method == "HEAD" || matches!(self.status, 101 | 204 | 304) {
+            return Ok(Framing::Length(0));
         }
-        if self.get("transfer-encoding").is_some() {
-            return Err(Failure::NotHttp("a body without Content-Length"));
+        if let Some(coding) = self.get("transfer-encoding") {
+            return if coding.eq_ignore_ascii_case("chunked") {
+                Ok(Framing::Chunked)
+            } else {
+                Err(Failure::NotHttp("a transfer coding that is not chunked"))
+            };
         }
         self.number("content-length")
+            .map(Framing::Length)
             .ok_or(Failure::NotHttp("a body without Content-Length"))
     }
+}
+
+/// Where a head ends, its empty line included.
+pub(crate) fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    Some(bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4)
 }
 
 /// A request's head.
@@ -84,6 +102,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
+    /// The head that is being sent; kept, so that a request allocates nothing.
+    head: String,
     buffer: Vec<u8>,
     /// Where in `buffer` lies what was received and not yet used.
     unread: Range<usize>,
@@ -101,6 +121,7 @@ impl Connection {
         Ok(Self {
             stream: open().map_err(Failure::io("connecting"))?,
             host: address.to_string(),
+            head: String::new(),
             buffer: vec![0; BUFFER],
             unread: 0..0,
         })
@@ -113,7 +134,9 @@ impl Connection {
         mut body: impl Iterator<Item = &'b [u8]>,
     ) -> io::Result<()> {
         let Request { method, path, .. } = request;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        let Self { head, host, .. } = self;
+        head.clear();
+        let _ = write!(head, "{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in request.fields {
             head.extend([name, ": ", value, "\r\n"]);
         }
@@ -152,18 +175,52 @@ impl Connection {
         method: &str,
         mut sink: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<Head, Failure> {
-        let head = loop {
+        let head = self.head()?;
+        match head.framing(method)? {
+            Framing::Length(length) => self.pass(length, &mut sink)?,
+            Framing::Chunked => self.chunks(&mut sink)?,
+        }
+        Ok(head)
+    }
+
+    /// The next head but for those of 1xx; what follows it is left.
+    pub(crate) fn head(&mut self) -> Result<Head, Failure> {
+        loop {
             match Head::parse(&self.buffer[self.unread.clone()])? {
                 Some((head, len)) => {
                     self.unread.start += len;
-                    if head.status >= 200 {
-                        break head;
+                    // 101 is the last that is said in HTTP.
+                    if head.status >= 200 || head.status == 101 {
+                        return Ok(head);
                     }
                 }
                 None => self.fill()?,
             }
-        };
-        let mut left = head.body_len(method)?;
+        }
+    }
+
+    /// A request with a small body, and its answer with the body.
+    pub(crate) fn fetch(
+        &mut self,
+        request: &Request<'_>,
+        body: &[u8],
+    ) -> Result<(Head, Vec<u8>), Failure> {
+        self.send(request, std::iter::once(body))
+            .map_err(Failure::io("sending"))?;
+        let mut all = Vec::new();
+        let head = self.answer(request.method, |piece| {
+            all.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok((head, all))
+    }
+
+    /// Hands the next `left` bytes to `sink`.
+    fn pass(
+        &mut self,
+        mut left: u64,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         while left > 0 {
             if self.unread.is_empty() {
                 self.fill()?;
@@ -174,7 +231,53 @@ impl Connection {
             self.unread.start += len;
             left -= len as u64;
         }
-        Ok(head)
+        Ok(())
+    }
+
+    /// Hands a chunked body to `sink`; trailers are passed over.
+    fn chunks(
+        &mut self,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        loop {
+            let line = self.line()?;
+            let size = line.split(';').next().unwrap_or_default();
+            let size = u64::from_str_radix(size.trim(), 16)
+                .map_err(|_| Failure::NotHttp("the size of a chunk"))?;
+            if size == 0 {
+                while !self.line()?.is_empty() {}
+                return Ok(());
+            }
+            self.pass(size, sink)?;
+            if !self.line()?.is_empty() {
+                return Err(Failure::NotHttp("the end of a chunk"));
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<String, Failure> {
+        loop {
+            let unread = &self.buffer[self.unread.clone()];
+            if let Some(end) = unread.windows(2).position(|w| w == b"\r\n") {
+                let line = String::from_utf8_lossy(&unread[..end]).into_owned();
+                self.unread.start += end + 2;
+                return Ok(line);
+            }
+            if unread.len() >= BUFFER {
+                return Err(Failure::NotHttp("a line without an end"));
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The socket, and what was read from it already: for what is no longer HTTP.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer[self.unread].to_vec())
+    }
+
+    /// More bytes of a body that was begun.
+    pub(crate) fn more(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stream.write_all(bytes).map_err(Failure::io("sending"))
     }
 
     /// Reads more behind what is there; `Head::parse` sees to it that there is room.
@@ -207,6 +310,7 @@ mod tests {
         assert_eq!(&bytes[len..], b"body");
         assert_eq!(head.status, 201);
         assert_eq!(head.get("location"), Some("http://127.0.0.1/a:b"));
+        assert_eq!(head.get("Location"), head.get("location"));
         assert_eq!(head.number("upload-offset"), Some(12));
         assert_eq!(head.number("content-length"), None);
     }
@@ -215,7 +319,7 @@ mod tests {
     fn a_bare_head_needs_no_reason_and_no_fields() {
         let (head, len) = Head::parse(b"HTTP/1.1 204\r\n\r\n").unwrap().unwrap();
         assert_eq!((head.status, len), (204, 16));
-        assert_eq!(head.body_len("PATCH").unwrap(), 0);
+        assert_eq!(head.framing("PATCH").unwrap(), Framing::Length(0));
     }
 
     #[test]
@@ -235,9 +339,11 @@ mod tests {
     fn the_length_of_a_body_follows_method_and_status() {
         let head = |text: &str| Head::parse(text.as_bytes()).unwrap().unwrap().0;
         let sized = head("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
-        assert_eq!(sized.body_len("GET").unwrap(), 7);
-        assert_eq!(sized.body_len("HEAD").unwrap(), 0);
+        assert_eq!(sized.framing("GET").unwrap(), Framing::Length(7));
+        assert_eq!(sized.framing("HEAD").unwrap(), Framing::Length(0));
         let chunked = head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert!(chunked.body_len("GET").is_err());
+        assert_eq!(chunked.framing("GET").unwrap(), Framing::Chunked);
+        let until_closed = head("HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+        assert!(until_closed.framing("GET").is_err());
     }
 }

@@ -10,6 +10,7 @@ const PERIOD: u16 = 65_521;
 pub(crate) const WRITE: usize = 256 * 1024;
 
 /// Noise that repeats every `PERIOD` bytes; upload `n` begins `n` steps into it.
+#[derive(Clone)]
 pub(crate) struct Pattern {
     bytes: Vec<u8>,
 }
@@ -42,6 +43,15 @@ impl Pattern {
             at += len as u64;
             (len > 0).then(|| &self.bytes[start..start + len])
         })
+    }
+
+    /// What a hash says of the bytes `range` of upload `number`.
+    pub(crate) fn sum<D: sha1::Digest>(&self, number: u64, range: Range<u64>) -> Vec<u8> {
+        let mut digest = D::new();
+        for piece in self.run(number, range) {
+            digest.update(piece);
+        }
+        digest.finalize().to_vec()
     }
 
     /// Whether `stored` is what upload `number` has from `offset` on.

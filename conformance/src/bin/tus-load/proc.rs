@@ -1,6 +1,9 @@
 //! What Linux knows of a process: processor time, memory, bytes written, context switches.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -58,6 +61,29 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
 pub(crate) fn machine_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     duration(busy_ticks(&stat).unwrap_or_default())
+}
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn rss(pid: u32) -> Result<u64, Failure> {
+    Ok(Sample::of(pid)?.rss)
+}
+
+/// Bytes that a directory takes on the disk with all below it; two names of one file count once.
+pub(crate) fn disk(directory: &Path) -> u64 {
+    let (mut seen, mut left, mut bytes) = (HashSet::new(), vec![directory.to_owned()], 0);
+    while let Some(next) = left.pop() {
+        // What goes while it is looked at takes no room.
+        for entry in fs::read_dir(next).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if seen.insert((meta.dev(), meta.ino())) {
+                bytes += meta.blocks() * 512;
+            }
+            if meta.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    bytes
 }
 
 /// Lets `VmHWM` begin anew, so that it tells the load's peak, not that of the start. Best effort: some kernels lack it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::proc::{self, Sample};
-use crate::scenario::{Done, MIB};
+use crate::site::{Done, MIB, float, ms, rate};
 
 /// Watches the server, this process and the machine while a load runs.
 pub(crate) struct Meter {
@@ -33,6 +33,13 @@ impl Meter {
         })
     }
 
+    /// Processor time of the server until now, of what `stop` will tell: the rest is what it put off.
+    pub(crate) fn so_far(&self) -> Result<Option<Duration>, Failure> {
+        self.server
+            .map(|(pid, before)| Ok(proc::cpu(pid)?.saturating_sub(before.cpu)))
+            .transpose()
+    }
+
     /// Stops, and puts what was seen beside what the load says it did.
     pub(crate) fn stop(self, done: &Done) -> Result<String, Failure> {
         let watched = self.began.elapsed().as_secs_f64();
@@ -42,23 +49,12 @@ impl Meter {
         let machine = proc::machine_cpu()
             .saturating_sub(self.machine)
             .as_secs_f64();
-        let bytes: u64 = done.uploads.iter().map(|u| u.offset).sum();
+        let bytes = bytes(done);
         let wall = done.wall.as_secs_f64();
-        let mut out = Figures(String::new());
-        out.count("uploads", done.uploads.len() as u64);
-        out.count("bytes", bytes);
-        out.figure("seconds", wall);
-        out.figure("mib_per_s", float(bytes) / float(MIB) / wall);
-        let mut patches = done.patches.clone();
-        patches.sort_unstable();
-        for percent in [50, 99, 100] {
-            if let Some(took) = percentile(&patches, percent) {
-                out.figure(&format!("patch_ms_p{percent}"), took.as_secs_f64() * 1e3);
-            }
-        }
+        let mut out = Figures(load(done));
         out.figure("client_cpu_s", client);
         // Of one processor, while the load ran: near 1 and the load itself is the bottleneck.
-        out.figure("client_cpu_share", client / wall);
+        out.figure("client_cpu_share", client / wall.max(1e-3));
         let mut others = machine - client;
         if let Some((pid, before)) = self.server {
             let after = Sample::of(pid)?;
@@ -83,7 +79,7 @@ impl Meter {
             );
             out.figure(
                 "server_written_mib",
-                float(after.written - before.written) / float(MIB),
+                float(after.written.saturating_sub(before.written)) / float(MIB),
             );
             // A thread that ended took its count along.
             out.count(
@@ -95,6 +91,32 @@ impl Meter {
         out.figure("others_cpu_share", (others / watched).max(0.0));
         Ok(out.0)
     }
+}
+
+/// What the load says of itself.
+pub(crate) fn load(done: &Done) -> String {
+    let mut out = Figures(String::new());
+    out.count("uploads", done.uploads.len() as u64);
+    out.count("bytes", bytes(done));
+    out.figure("seconds", done.wall.as_secs_f64());
+    out.figure("mib_per_s", rate(bytes(done), done.wall));
+    let mut steps = done.steps.clone();
+    steps.sort_unstable();
+    for percent in [50, 99, 100] {
+        if let Some(took) = percentile(&steps, percent) {
+            out.figure(&format!("ms_p{percent}"), ms(took));
+        }
+    }
+    for (name, value) in &done.figures {
+        out.figure(name, *value);
+    }
+    out.0
+}
+
+fn bytes(done: &Done) -> u64 {
+    let uploads = done.uploads.iter();
+    done.moved
+        .unwrap_or_else(|| uploads.map(|upload| upload.offset).sum())
 }
 
 /// The nearest-rank percentile of sorted values; `None` of none.
@@ -113,14 +135,6 @@ impl Figures {
     fn figure(&mut self, name: &str, value: f64) {
         let _ = writeln!(self.0, "{name}={value:.3}");
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a figure in a report: 52 bits are plenty"
-)]
-fn float(n: u64) -> f64 {
-    n as f64
 }
 
 #[cfg(test)]
