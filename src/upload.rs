@@ -191,6 +191,8 @@ pub struct Record {
     pub expires: Option<Millis>,
     /// Who created it; `None`: nobody was asked.
     pub owner: Option<UserId>,
+    /// The most bytes it may have, where its owner may have fewer than others.
+    pub limit: Option<u64>,
 }
 
 /// Why a change of a record is refused.
@@ -231,7 +233,14 @@ impl Record {
             touched: now,
             expires: None,
             owner: None,
+            limit: None,
         }
+    }
+
+    /// The most bytes it may have, where others may have `max_size`.
+    #[must_use]
+    pub fn most(&self, max_size: u64) -> u64 {
+        self.limit.map_or(max_size, |own| own.min(max_size))
     }
 
     /// Whether every byte is here: offset = length.
@@ -278,7 +287,10 @@ impl Record {
                 actual: self.offset,
             });
         }
-        Ok(self.length.unwrap_or(max_size).saturating_sub(self.offset))
+        Ok(self
+            .length
+            .unwrap_or(self.most(max_size))
+            .saturating_sub(self.offset))
     }
 
     /// The record with its offset moved to `offset`, complete if that is the length.
@@ -320,7 +332,7 @@ impl Record {
         if length < self.offset {
             return Err(Refused::TooShort);
         }
-        if length > max_size {
+        if length > self.most(max_size) {
             return Err(Refused::TooLong);
         }
         let mut next = Self {

@@ -4,7 +4,7 @@ mod attacks;
 
 use std::path::Path;
 
-use highwater::config::AuthMode;
+use highwater::config::{AuthMode, Config};
 use highwater::security::auth::{Auth, Expect, Kept};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -79,6 +79,82 @@ async fn users_have_their_own_uploads() {
 }
 
 #[tokio::test]
+async fn a_users_own_limit_holds_however_the_length_is_told() {
+    let (server, _dir) = two_users().await;
+    let post = |length: Option<u64>, concat: &str| {
+        let post = server.tus("POST", "/files/").bearing(ALICE);
+        let post = match length {
+            Some(length) => post.header("Upload-Length", length),
+            None => post.header("Upload-Defer-Length", 1),
+        };
+        if concat.is_empty() {
+            post
+        } else {
+            post.header("Upload-Concat", concat)
+        }
+    };
+    let deferred = post(None, "").send().await.location_path();
+    let declared = server
+        .patch(&deferred, 0, "x")
+        .header("Upload-Length", (1 << 20) + 1);
+    let declared = declared.bearing(ALICE).send().await;
+    assert_eq!(
+        (declared.status, declared.code.as_str()),
+        (413, "too-large")
+    );
+    let long = vec![7; (1 << 20) + 1];
+    let sent = server.patch(&deferred, 0, long).bearing(ALICE).send().await;
+    assert_eq!((sent.status, sent.code.as_str()), (413, "too-large"));
+    // Parts whose lengths were not known when they were joined.
+    let mut parts = Vec::new();
+    for _ in 0..2 {
+        parts.push(post(None, "partial").send().await.location_path());
+    }
+    let join = server.tus("POST", "/files/").bearing(ALICE);
+    let join = join.header("Upload-Concat", format!("final;{}", parts.join(" ")));
+    let joined = join.send().await.location_path();
+    for part in &parts {
+        let patch = server
+            .patch(part, 0, vec![7; 600 << 10])
+            .header("Upload-Length", 600 << 10);
+        assert_eq!(patch.bearing(ALICE).send().await.status, 204);
+    }
+    let head = server.tus("HEAD", &joined).bearing(ALICE);
+    assert_eq!(head.send().await.status, 410);
+}
+
+#[tokio::test]
+async fn options_that_the_mode_has_no_use_for_end_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("users.toml");
+    std::fs::write(&file, users(BOB)).expect("it is written");
+    let started = |mode: AuthMode, file: Option<&Path>, audience: Option<&str>| {
+        let mut config = Config::for_test();
+        config.upload_dir = dir.path().join("data");
+        config.auth.auth = mode;
+        config.auth.auth_file = file.map(Into::into);
+        config.auth.auth_audience = audience.map(Into::into);
+        highwater::server::start(config)
+    };
+    for (mode, file, audience, option) in [
+        (AuthMode::None, Some(file.as_path()), None, "auth-file"),
+        (AuthMode::Token, None, None, "auth-file"),
+        (AuthMode::Token, Some(&file), Some("x"), "auth-audience"),
+        (AuthMode::Jwt, Some(&file), None, "auth-file"),
+        (AuthMode::Forward, None, None, "auth-forward-from"),
+    ] {
+        let refused = started(mode, file, audience)
+            .await
+            .expect_err("it is refused");
+        assert!(refused.to_string().contains(option), "{refused}");
+    }
+    // And what was refused has left nothing running.
+    started(AuthMode::Token, Some(&file), None)
+        .await
+        .expect("it starts");
+}
+
+#[tokio::test]
 async fn the_file_is_read_again_when_it_changes() {
     let (server, dir) = two_users().await;
     let file = dir.path().join("users.toml");
@@ -99,7 +175,7 @@ async fn the_file_is_read_again_when_it_changes() {
     );
     // Rubbish changes nothing.
     std::fs::write(&file, "[[user]]\nid = ").expect("it is written");
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     let head = server
         .tus("HEAD", &path)
         .bearing("bobs-new-token-of-some-length");
@@ -185,6 +261,27 @@ async fn a_proxy_names_the_user() {
     let two = head("alice").header("X-Forwarded-User", "bob").send().await;
     assert_eq!(two.status, 401);
     assert_eq!(server.head(&path).await.status, 401);
+    // A page of another origin could use the proxy's cookie: it is refused, unless it was named.
+    let session = |origin: Option<&str>| {
+        let post = server
+            .request("POST", "/uploads/initialize")
+            .header("X-Forwarded-User", "alice");
+        let post = origin
+            .into_iter()
+            .fold(post, |post, origin| post.header("Origin", origin));
+        post.body(r#"{"filename":"f","size":1}"#).send()
+    };
+    let foreign = session(Some("https://evil.example")).await;
+    assert_eq!(
+        (foreign.status, foreign.code.as_str()),
+        (403, "foreign-origin")
+    );
+    let own = format!("http://{}", server.addr);
+    assert_eq!(session(Some(&own)).await.status, 201);
+    assert_eq!(session(None).await.status, 201);
+    // And whoever comes by it is no operator at this machine.
+    let admin = server.request("GET", "/admin/uploads/active").send().await;
+    assert_eq!(admin.status, 404);
     // The same from somebody who is no proxy of ours.
     let server = by("10.0.0.0/8").await;
     let post = server.tus("POST", "/files/").header("Upload-Length", 5);
@@ -258,6 +355,7 @@ fn keys_of_every_kind_are_read() {
         let last = broken.len() - 10;
         broken[last] = if broken[last] == b'A' { b'B' } else { b'A' };
         let broken = String::from_utf8(broken).expect("text");
-        assert!(auth.of(None, [broken.as_str()]).is_err(), "{kind}");
+        let who = auth.of(None, [broken.as_str()]).expect("a bearer");
+        assert!(who.user().is_none() && !who.is_known(), "{kind}");
     }
 }

@@ -46,10 +46,33 @@ pub struct AuthOptions {
 }
 
 impl AuthOptions {
+    /// An option that the mode has no use for was meant for another one: without it the server would stand open.
+    fn check_use(&self) -> Result<(), ConfigError> {
+        use AuthMode::{Forward, Jwt, Token};
+        let set: [(&'static str, bool, &[AuthMode]); 4] = [
+            ("auth-file", self.auth_file.is_some(), &[Token, Jwt]),
+            ("auth-audience", self.auth_audience.is_some(), &[Jwt]),
+            ("auth-issuer", self.auth_issuer.is_some(), &[Jwt]),
+            (
+                "auth-forward-from",
+                !self.auth_forward_from.is_empty(),
+                &[Forward],
+            ),
+        ];
+        let unused = set
+            .iter()
+            .find(|(_, set, modes)| *set && !modes.contains(&self.auth));
+        match unused {
+            Some((option, ..)) => Err(at(option)("--auth, as it is, has no use for it")),
+            None => Ok(()),
+        }
+    }
+
     /// What these options say together; files are read.
     /// # Errors
     /// An option that is missing, or a file that cannot be used.
     pub fn open(&self) -> Result<Auth, ConfigError> {
+        self.check_use()?;
         let file = || {
             let missing = || at("auth-file")("needed by --auth token and --auth jwt");
             self.auth_file.as_deref().ok_or_else(missing)

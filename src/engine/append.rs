@@ -268,7 +268,7 @@ impl Inner {
             .declare_length(length, self.options.max_size, now())
             .map_err(|refused| match refused {
                 crate::upload::Refused::TooLong => Reject::TooLarge {
-                    limit: self.options.max_size,
+                    limit: record.most(self.options.max_size),
                 },
                 other => other.into(),
             })
@@ -278,7 +278,7 @@ impl Inner {
         match record.length {
             Some(_) => Reject::Surplus,
             None => Reject::TooLarge {
-                limit: self.options.max_size,
+                limit: record.most(self.options.max_size),
             },
         }
     }

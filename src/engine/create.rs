@@ -30,6 +30,7 @@ impl Inner {
             &id,
             Record {
                 owner: create.by.as_ref().map(|user| user.id.clone()),
+                limit: create.by.as_ref().and_then(|user| user.limits.max_size),
                 ..record
             },
         );

@@ -133,6 +133,7 @@ impl Inner {
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
         let record = Record {
             owner,
+            limit: join.by.as_ref().and_then(|user| user.limits.max_size),
             ..Record::new(Kind::Final, None, now())
         };
         let mut image = Image::new(&id, record);
@@ -181,9 +182,7 @@ impl Inner {
             Err(reject) => {
                 self.undo(&id).await?;
                 Err(match reject {
-                    Reject::PartsTooLarge => Reject::TooLarge {
-                        limit: self.options.max_size,
-                    },
+                    Reject::PartsTooLarge => Reject::TooLarge { limit },
                     Reject::PartGone => Reject::BadPart("a part that has just gone".into()),
                     other => other,
                 })
@@ -389,7 +388,7 @@ impl Inner {
         let (blob, length) = self.link(&entry.id, parts).await?;
         let mut record = entry.record();
         let mut marks = vec![(Mark::Waiting, false)];
-        if length > self.options.max_size {
+        if length > record.most(self.options.max_size) {
             self.blobs
                 .remove(&super::end::all_files(&entry.id, &blob))
                 .await?;

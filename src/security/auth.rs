@@ -13,9 +13,10 @@ mod forward;
 mod jwt;
 mod tokens;
 
+use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use http::request::Parts;
 
@@ -24,6 +25,7 @@ pub use self::jwt::{Expect, Jwt};
 pub use self::tokens::Tokens;
 use super::user::User;
 use crate::protocol::bearer;
+use crate::protocol::sha256::Sum;
 use crate::upload::UserId;
 
 /// No credential, two of them, or one that is not believed.
@@ -41,13 +43,20 @@ pub enum Peer {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Who {
     /// Whether users are told apart here at all.
     asked: bool,
     user: Option<Arc<User>>,
     /// Bearer tokens that are no user's, and may be a session's.
     tokens: Vec<Arc<str>>,
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = self.tokens.len();
+        write!(f, "Who({:?}, {tokens} tokens)", self.user)
+    }
 }
 
 impl Who {
@@ -116,6 +125,12 @@ impl Auth {
         !matches!(self, Self::None)
     }
 
+    /// Whether a browser shows the credential by itself, whatever page asks: a proxy knows its users by cookies, mostly.
+    #[must_use]
+    pub fn is_ambient(&self) -> bool {
+        matches!(self, Self::Forward(_))
+    }
+
     /// Who asks, by the head.
     ///
     /// # Errors
@@ -156,7 +171,8 @@ impl Auth {
         for token in tokens {
             let user = match self {
                 Self::Token(tokens) => tokens.get().user(token),
-                Self::Jwt(jwt) if Jwt::is_one(token) => Some(jwt.get().user(token)?),
+                // One that is over is no user's: another token beside it may still be.
+                Self::Jwt(jwt) if Jwt::is_one(token) => jwt.get().user(token).ok(),
                 // Whoever comes past a proxy may hold a session's token, and nothing else.
                 Self::Jwt(_) | Self::Forward(_) | Self::None => None,
             };
@@ -210,11 +226,23 @@ pub trait FromFile: Sized {
 }
 
 /// What a file says, and the file, so that it is read anew when it changes.
-#[derive(Debug)]
 pub struct Kept<T: FromFile> {
-    path: std::path::PathBuf,
+    path: PathBuf,
     options: T::Options,
-    now: RwLock<(Arc<T>, Vec<u8>)>,
+    now: RwLock<Arc<T>>,
+    seen: Mutex<Seen>,
+}
+
+/// Contents of a file, by their sums: what they are is no thing to keep.
+struct Seen {
+    used: Sum,
+    last: Sum,
+}
+
+impl<T: FromFile> fmt::Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&self.path).finish()
+    }
 }
 
 impl<T: FromFile> Kept<T> {
@@ -225,27 +253,35 @@ impl<T: FromFile> Kept<T> {
     pub fn read(path: &Path, options: T::Options) -> Result<Self, AuthError> {
         let text = content(path)?;
         let parsed = parsed(path, &text, &options)?;
+        let sum = Sum::of(&text);
         Ok(Self {
             path: path.to_owned(),
             options,
-            now: RwLock::new((Arc::new(parsed), text)),
+            now: RwLock::new(Arc::new(parsed)),
+            seen: Mutex::new(Seen {
+                used: sum,
+                last: sum,
+            }),
         })
     }
 
     fn get(&self) -> Arc<T> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        now.0.clone()
+        now.clone()
     }
 
-    /// Whether there was anything new.
+    /// Whether there was anything new. A content is used when it was seen twice: an editor's half written one would lock
+    /// everybody out for a moment, and a client that is told so begins anew.
     fn reload(&self) -> Result<bool, AuthError> {
         let text = content(&self.path)?;
-        let same = |now: &(Arc<T>, Vec<u8>)| now.1 == text;
-        if same(&self.now.read().unwrap_or_else(PoisonError::into_inner)) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = Sum::of(&text);
+        if sum == seen.used || std::mem::replace(&mut seen.last, sum) != sum {
             return Ok(false);
         }
         let parsed = parsed(&self.path, &text, &self.options)?;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(parsed), text);
+        seen.used = sum;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parsed);
         Ok(true)
     }
 }

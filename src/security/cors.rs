@@ -2,10 +2,14 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN,
+    VARY,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use regex::bytes::{Regex, RegexBuilder};
+
+use crate::protocol::location::{Origin, Via};
 
 /// What a client may read. The `Tus-*` ones are for the feature detection of clients in browsers.
 const EXPOSED: &str = "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
@@ -115,6 +119,15 @@ impl Cors {
             out.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allowed.clone());
             out.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         }
+    }
+
+    /// Whether a page that asks may: one of the server's own origin, or of an allowed one; other clients name none.
+    #[must_use]
+    pub fn admits(cors: Option<&Self>, via: &Via, head: &Parts) -> bool {
+        let own = Origin::of(&head.headers, &head.uri, via);
+        let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| own.is_origin(text));
+        let mut origins = head.headers.get_all(ORIGIN).iter();
+        origins.all(|origin| cors.is_some_and(|cors| cors.allows(origin)) || is_own(origin))
     }
 
     /// Whether browsers may come from this origin.

@@ -18,7 +18,7 @@ use crate::lock::memory::MemoryLocker;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::auth::Auth;
-use crate::security::cors::Cors;
+use crate::security::cors::{Cors, CorsOptions};
 use crate::state::sled::SledState;
 use crate::web::{self, Web};
 use crate::{session, tus, watch};
@@ -38,6 +38,8 @@ const SESSIONS: &str = "sessions";
 
 /// Opens everything below `--upload-dir`, and mends what a crash left.
 pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Open, StartError> {
+    // First: what it refuses must not leave anything running.
+    let auth = Arc::new(config.auth.open()?);
     let stores = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || stores(&config))
@@ -68,11 +70,12 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
-    let auth = Arc::new(config.auth.open()?);
     let settings = settings(config, auth.clone())?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),
-        loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
+        // A proxy that names users is no operator at this machine, whether it adds a header that tells of it or not.
+        loopback: !auth.is_ambient()
+            && addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
         via: settings.via.clone(),
     };
     let pages = web::Settings {
@@ -183,7 +186,9 @@ fn options(config: &Config, dir: &DataDir) -> Options {
 }
 
 fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartError> {
-    let cors = if config.disable_cors {
+    // Where a browser shows the credential by itself, pages of other origins must be named one by one.
+    let everybody = config.cors_allow_origin == CorsOptions::default().allow_origin;
+    let cors = if config.disable_cors || (auth.is_ambient() && everybody) {
         None
     } else {
         Some(Cors::new(&config.cors()).map_err(|error| StartError::Storage(error.to_string()))?)

@@ -137,6 +137,12 @@ impl Door {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let target = Target::of(head.uri.path());
+        // A form of any page can POST without asking first, and the browser would add the user's credential.
+        let settings = &self.settings;
+        if settings.auth.is_ambient() && !Cors::admits(settings.cors.as_ref(), &settings.via, head)
+        {
+            return Err(Reject::ForeignOrigin);
+        }
         match (&head.method, target) {
             (_, Target::Nothing) => Err(Reject::NotFound),
             (&Method::OPTIONS, _) => {

@@ -84,14 +84,14 @@ pub(super) struct Follower {
 
 impl Follower {
     /// # Errors
-    /// `Unauthorized`, where users are told apart and this is none, and no session's token either.
+    /// `Unauthorized` for a proxy that names two users.
     pub(super) fn new(
         engine: &Engine,
         settings: &Settings,
         head: &Parts,
         tokens: Vec<String>,
     ) -> Result<Self, Reject> {
-        let follower = Self {
+        Ok(Self {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
             visitor: settings.guard.watcher(head),
@@ -99,12 +99,11 @@ impl Follower {
             named: settings.auth.named(head)?,
             tokens,
             most: settings.max_subscriptions,
-        };
-        follower.who()?;
-        Ok(follower)
+        })
     }
 
-    fn who(&self) -> Result<Who, Reject> {
+    /// Who follows, by all that was shown up to now.
+    pub(super) fn who(&self) -> Result<Who, Reject> {
         Ok(self.auth.of(self.named.clone(), self.shown())?)
     }
 

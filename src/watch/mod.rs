@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use self::follow::{Asked, Follower};
 use crate::answer::{ResponseBody, empty, problem, set_text};
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::protocol::location::{Origin, Via};
+use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::auth::Auth;
 use crate::security::cors::Cors;
@@ -98,7 +97,10 @@ impl Door {
             .then(|| ws::Upgrade::of(&mut request))
             .transpose()?;
         let (head, _) = request.into_parts();
-        self.check_origin(&head)?;
+        // A browser sends `Origin` with every WebSocket, and lets any page open one: it is for the server to refuse.
+        if !Cors::admits(self.settings.cors.as_ref(), &self.settings.via, &head) {
+            return Err(Reject::ForeignOrigin);
+        }
         let asked = Asked::of(&head)?;
         let follower = Follower::new(&self.engine, &self.settings, &head, asked.tokens.clone())?;
         if asked.all() {
@@ -106,26 +108,15 @@ impl Door {
             follower.may_follow_all()?;
         }
         match upgrade {
+            // A browser can show its token in a message alone: it is asked for with each subscription.
             Some(upgrade) => Ok(upgrade.begin(follower, asked, self.settings.timeout)),
-            None => sse::answer(&head, follower, asked).await,
+            None => {
+                if !asked.all() {
+                    follower.who()?;
+                }
+                sse::answer(&head, follower, asked).await
+            }
         }
-    }
-
-    /// A browser sends `Origin` with every WebSocket, and lets any page open one: it is for the server to refuse.
-    fn check_origin(&self, head: &Parts) -> Result<(), Reject> {
-        let Some(origin) = head.headers.get(ORIGIN) else {
-            return Ok(());
-        };
-        let allowed = self.settings.cors.as_ref();
-        if allowed.is_some_and(|cors| cors.allows(origin)) || self.is_own(head, origin) {
-            return Ok(());
-        }
-        Err(Reject::ForeignOrigin)
-    }
-
-    fn is_own(&self, head: &Parts, origin: &HeaderValue) -> bool {
-        let own = Origin::of(&head.headers, &head.uri, &self.settings.via);
-        origin.to_str().is_ok_and(|origin| own.is_origin(origin))
     }
 }
 

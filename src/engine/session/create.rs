@@ -75,15 +75,23 @@ impl Engine {
                 Reject::Unauthorized
             }
         };
-        let entry = self.inner.entry(id).await.map_err(|reject| match reject {
-            Reject::NotFound => refused(),
-            // Whose it is cannot be told now.
-            other => other,
-        })?;
-        // What a chunk belongs to is its session's.
-        let entry = match entry.chunk() {
-            Some(chunk) => self.inner.entry(&chunk.session).await?,
-            None => entry,
+        let found = async {
+            let entry = self.inner.entry(id).await?;
+            match entry.chunk() {
+                // What a chunk belongs to is its session's.
+                Some(chunk) => self.inner.entry(&chunk.session).await,
+                None => Ok(entry),
+            }
+        };
+        let entry = match found.await {
+            Ok(entry) => entry,
+            Err(Reject::NotFound) => return Err(refused()),
+            // That it cannot be loaded is for its owner alone to know.
+            Err(reject) => {
+                let stored = self.inner.state.get(id).await;
+                let foreign = matches!(&stored, Ok(record) if !who.owns(record.as_ref().and_then(|record| record.owner.as_ref())));
+                return Err(if foreign { refused() } else { reject });
+            }
         };
         let owns = who.owns(entry.image().record.owner.as_ref());
         let permitted = match entry.session() {

@@ -131,14 +131,10 @@ impl FromFile for Jwt {
         let start = text.trim_ascii_start();
         let keys = if start.starts_with(b"{") {
             from_jwks(start)?
-        } else if start.starts_with(b"-----BEGIN") {
+        } else if contains(text, b"-----BEGIN") {
             vec![from_pem(text)?]
         } else {
-            let secret = text.trim_ascii();
-            if secret.len() < SHORTEST {
-                return Err(format!("a secret has at least {SHORTEST} bytes"));
-            }
-            vec![(None, Algorithm::HS256, DecodingKey::from_secret(secret))]
+            vec![from_secret(text)?]
         };
         let keys = keys.into_iter().map(|(id, algorithm, key)| Key {
             id,
@@ -170,13 +166,44 @@ fn rules(algorithm: Algorithm, expect: &Expect) -> Validation {
     rules
 }
 
+fn contains(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|part| part == words)
+}
+
+/// A secret is a line of text. What may be a public key in some other form is none: everybody knows those bytes, and could
+/// sign with them.
+fn from_secret(text: &[u8]) -> Result<Found, String> {
+    let secret = text.trim_ascii();
+    let lines = secret.iter().any(u8::is_ascii_control);
+    let key = [&b"["[..], b"ssh-", b"ecdsa-", b"MII", b"MCo", b"MFk"];
+    if lines || std::str::from_utf8(secret).is_err() || secret.starts_with("\u{feff}".as_bytes()) {
+        return Err("a secret is one line of text; a public key is PEM, a JWK or a JWK set".into());
+    }
+    if key.iter().any(|begin| secret.starts_with(begin)) {
+        return Err("this looks like a public key, which must be PEM, a JWK or a JWK set".into());
+    }
+    if secret.len() < SHORTEST {
+        return Err(TOO_SHORT.into());
+    }
+    Ok((None, Algorithm::HS256, DecodingKey::from_secret(secret)))
+}
+
+const TOO_SHORT: &str = "a secret has at least 32 bytes";
+
 type Found = (Option<String>, Algorithm, DecodingKey);
 
 fn from_pem(pem: &[u8]) -> Result<Found, String> {
-    if pem.windows(7).any(|words| words == b"PRIVATE") {
+    if contains(pem, b"PRIVATE") {
         return Err("this is a private key; the server wants the public one".into());
     }
+    // A point of P-256 has 65 bytes; other curves have other lengths, and no algorithm here.
+    let is_p256 = |key: &DecodingKey| key.try_get_as_bytes().is_ok_and(|point| point.len() == 65);
     let found = DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key));
+    if let Ok((_, key)) = &found
+        && !is_p256(key)
+    {
+        return Err("a key on another curve than P-256".into());
+    }
     let found = found.or_else(|_| DecodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key)));
     let found =
         found.or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)));
@@ -189,7 +216,13 @@ fn from_jwks(json: &[u8]) -> Result<Vec<Found>, String> {
     let set = serde_json::from_slice::<JwkSet>(json).or_else(|error| {
         serde_json::from_slice::<Jwk>(json)
             .map(|key| JwkSet { keys: vec![key] })
-            .map_err(|_| format!("neither a JWK nor a JWK set: {error}"))
+            .map_err(|_| {
+                format!(
+                    "neither a JWK nor a JWK set, from line {} column {} on",
+                    error.line(),
+                    error.column()
+                )
+            })
     })?;
     // Keys for encryption, and of kinds that are not known here, may stand in the same set.
     let of_use = |key: &&Jwk| {
@@ -202,7 +235,18 @@ fn from_jwks(json: &[u8]) -> Result<Vec<Found>, String> {
     let found = set.keys.iter().filter(of_use).filter_map(|key| {
         let algorithm = algorithm(key)?;
         let id = key.common.key_id.clone();
-        let made = DecodingKey::from_jwk(key).map_err(|error| format!("key {id:?}: {error}"));
+        let made = DecodingKey::from_jwk(key).map_err(|_| format!("key {id:?} is broken"));
+        let made = made.and_then(|made| {
+            let short = algorithm == Algorithm::HS256
+                && made
+                    .try_get_as_bytes()
+                    .is_ok_and(|secret| secret.len() < SHORTEST);
+            if short {
+                Err(TOO_SHORT.to_owned())
+            } else {
+                Ok(made)
+            }
+        });
         Some(made.map(|made| (id, algorithm, made)))
     });
     let found = found.collect::<Result<Vec<_>, _>>()?;

@@ -56,13 +56,16 @@ impl FromFile for Tokens {
 
     fn parse(text: &[u8], (): &()) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|_| "not UTF-8")?;
-        // The parser's own message would quote the line, and the token in it.
+        // The parser's own message may quote the line, and the token in it.
         let content: Content = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| {
                 text[..span.start.min(text.len())].matches('\n').count() + 1
             });
-            format!("line {line}: {}", error.message())
+            format!("line {line} is not as it should be: tables [[user]] with id, token or token_sha256, and perhaps max_size, quota and types, all of them texts but the last, a list of texts")
         })?;
+        if content.user.is_empty() {
+            return Err("there is no [[user]] in it".into());
+        }
         let mut users = HashMap::new();
         for line in content.user {
             let id = line.id.clone();
@@ -130,7 +133,6 @@ mod tests {
         ] {
             assert_eq!(tokens.user(other), None, "{other:?}");
         }
-        assert!(Tokens::parse(b"", &()).unwrap().0.is_empty());
     }
 
     #[test]
@@ -164,7 +166,9 @@ mod tests {
             let told = Tokens::parse(text.as_bytes(), &()).unwrap_err();
             assert!(told.contains(why), "{told}");
             assert!(
-                !told.contains("sixteen-characters") && !told.contains("tooshort"),
+                !told.contains("sixteen-characters")
+                    && !told.contains("123456")
+                    && !told.contains("tooshort"),
                 "{told}"
             );
         }

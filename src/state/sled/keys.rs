@@ -96,8 +96,8 @@ pub(super) fn encode(record: &Record) -> Result<Vec<u8>, postcard::Error> {
 /// The record in `bytes`, all of them; `None`: they are damaged, or from a later version.
 pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let (&version, body) = bytes.split_first()?;
-    // Version 1 ended before the owner, which is last.
-    let first = (version == 1).then(|| [body, &[0]].concat());
+    // Version 1 ended before the owner and its limit, which are last.
+    let first = (version == 1).then(|| [body, &[0, 0]].concat());
     let body = match version {
         1 | VERSION => first.as_deref().unwrap_or(body),
         _ => return None,
@@ -155,6 +155,7 @@ mod tests {
             touched: u64::MAX,
             expires: Some(u64::MAX),
             owner: "a-user-of-36-characters-as-uuids-are".parse().ok(),
+            limit: Some(u64::MAX),
         }
     }
 
@@ -165,6 +166,21 @@ mod tests {
             assert!(bytes.len() < 200, "{}", bytes.len());
             assert_eq!(decode(&bytes), Some(record));
         }
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read() {
+        // As it was written: kind, status, length, offset, synced, no mark, power cuts, three times.
+        let first = [1, 1, 0, 1, 100, 7, 5, 0, 2, 10, 11, 1, 12];
+        let record = Record {
+            offset: 7,
+            synced: 5,
+            power_cuts: 2,
+            touched: 11,
+            expires: Some(12),
+            ..Record::new(Kind::Partial, Some(100), 10)
+        };
+        assert_eq!(decode(&first), Some(record));
     }
 
     #[test]

@@ -108,13 +108,40 @@ fn audience_and_issuer_are_asked_for() {
 #[test]
 fn a_remembered_token_ends_all_the_same() {
     let keys = keys(SECRET);
-    let token = token(&good());
-    keys.user(&token).unwrap();
-    for good in keys.remembered().values_mut() {
-        good.expires = in_seconds(-60);
+    let over = token(&json!({"sub": "alice", "exp": in_seconds(-60)}));
+    let user = keys.user(&token(&good())).unwrap();
+    let good = Good {
+        user,
+        expires: in_seconds(-60),
+    };
+    keys.remembered().insert(Sum::of(over.as_bytes()).0, good);
+    assert_eq!(keys.user(&over), Err(Unauthorized));
+}
+
+#[test]
+fn a_set_of_keys() {
+    let secret =
+        |byte: u8| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, [byte; 32]);
+    let oct = |id: &str, byte: u8| json!({"kty": "oct", "kid": id, "k": secret(byte)});
+    let mut other = oct("other", 3);
+    other["use"] = json!("enc");
+    let mut long = oct("long", 4);
+    long["alg"] = json!("HS512");
+    let set = json!({"keys": [oct("one", 1), oct("two", 2), other, long, {"kty": "new", "x": 1}]});
+    let keys = keys(set.to_string().as_bytes());
+    let by = |id: Option<&str>, byte: u8| {
+        let head = Header {
+            kid: id.map(str::to_owned),
+            ..Header::new(Algorithm::HS256)
+        };
+        keys.user(&signed(&head, &good(), &[byte; 32])).is_ok()
+    };
+    assert!(by(Some("one"), 1) && by(Some("two"), 2) && by(None, 1) && by(None, 2));
+    assert!(!by(Some("one"), 2) && !by(Some("three"), 1) && !by(None, 3) && !by(None, 4));
+    for weak in ["", "YWJj"] {
+        let weak = json!({"kty": "oct", "k": weak});
+        assert!(Jwt::parse(weak.to_string().as_bytes(), &Expect::default()).is_err());
     }
-    // It is looked at again, and is good: what was remembered is not what decides.
-    assert!(keys.user(&token).is_ok());
 }
 
 #[test]
@@ -124,6 +151,31 @@ fn the_algorithm_is_the_keys() {
     let keys = keys(pem);
     let forged = signed(&Header::new(Algorithm::HS256), &good(), pem);
     assert_eq!(keys.user(&forged), Err(Unauthorized));
+    // Nor in a form in which it is not known for one.
+    let text = std::str::from_utf8(pem).unwrap();
+    let inner: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let bom = format!("\u{feff}{text}");
+    let bag = format!("Bag Attributes\n    friendlyName: x\n{text}");
+    for known in [&bom, &bag] {
+        let keys = Jwt::parse(known.as_bytes(), &Expect::default());
+        assert!(
+            keys.is_err()
+                || keys
+                    .unwrap()
+                    .keys
+                    .iter()
+                    .all(|key| key.algorithm != Algorithm::HS256)
+        );
+    }
+    let jwks = format!("[{{\"kty\":\"RSA\",\"n\":\"{inner}\",\"e\":\"AQAB\"}}]");
+    for known in [&inner, &jwks, &format!("ssh-ed25519 {inner}")] {
+        assert!(
+            Jwt::parse(known.as_bytes(), &Expect::default()).is_err(),
+            "{known}"
+        );
+    }
+    let der: Vec<u8> = (0..=255).collect();
+    assert!(Jwt::parse(&der, &Expect::default()).is_err());
 }
 
 #[test]
