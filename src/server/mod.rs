@@ -104,10 +104,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     } = open::open(&config, bound.addr()).await?;
     let open = !auth.asks();
     let storage = shutdown::Storage { engine, dir };
-    let running = start_with(&config, bound, app, Some(storage))?;
-    if let Some(addr) = running.addr.filter(|addr| open && !addr.ip().is_loopback()) {
+    if let Some(addr) = bound.addr().filter(|addr| open && !addr.ip().is_loopback()) {
         warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are (--auth none): whoever connects can upload, download and delete");
     }
+    let running = start_with(&config, bound, app, Some(storage))?;
     tokio::spawn(reload(auth, running.stop.clone()));
     Ok(running)
 }
