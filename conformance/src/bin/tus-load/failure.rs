@@ -1,6 +1,7 @@
 //! Why a run ended early.
 
 use std::io;
+use std::process::ExitStatus;
 
 /// Everything that ends a run; each says what was being done.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,8 @@ pub(crate) enum Failure {
     Wrong { path: String, what: String },
     #[error("this scenario needs {0}")]
     Needs(&'static str),
+    #[error("the server that was started again ended: {0}")]
+    Ended(ExitStatus),
     #[error("a sending thread panicked")]
     Panicked,
 }

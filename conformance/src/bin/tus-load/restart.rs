@@ -51,9 +51,23 @@ pub(crate) fn end() {
     }
 }
 
-/// Whether it runs: one that is dead stays in the list until its parent looks.
+/// # Errors
+/// `Ended` when the server that was started is no more.
+pub(crate) fn check() -> Result<(), Failure> {
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    match started.as_mut().and_then(|child| child.try_wait().ok()?) {
+        Some(status) => Err(Failure::Ended(status)),
+        None => Ok(()),
+    }
+}
+
+/// Whether any thread of it runs. One that is dead stays in the list until its parent looks; and the first thread may be dead
+/// while others still hold port and files.
 fn lives(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    })
 }

@@ -73,7 +73,10 @@ fn back(site: &Site, of: &Upload) -> Result<Duration, Failure> {
         match told {
             Ok(_) => return Ok(began.elapsed()),
             Err(failure) if began.elapsed() > BACK => return Err(failure),
-            Err(_) => thread::sleep(Duration::from_millis(1)),
+            Err(_) => {
+                restart::check()?;
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
