@@ -19,6 +19,7 @@ use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::auth::Auth;
 use crate::security::cors::Cors;
+use crate::security::gate::Gate;
 use crate::state::sled::SledState;
 use crate::web::{self, Web};
 use crate::{session, tus, watch};
@@ -69,7 +70,8 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .flatten()
         .map_err(StartError::System)?;
     let auth = Arc::new(config.auth.open()?);
-    let settings = settings(config, auth.clone())?;
+    let gate = Gate::new(auth.clone(), config.limits.allowed(), config.behind_proxy);
+    let settings = settings(config, Arc::new(gate))?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),
         loopback: addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
@@ -84,7 +86,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     let watch = watch::Settings {
         cors: settings.cors.clone(),
         via: settings.via.clone(),
-        auth: auth.clone(),
+        gate: settings.gate.clone(),
         guard: guard.clone(),
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
@@ -93,15 +95,15 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         base_path: settings.base_path.clone(),
         via: settings.via.clone(),
         cors: settings.cors.clone(),
-        auth: auth.clone(),
+        gate: settings.gate.clone(),
         patience: some(config.network_timeout),
     };
     let app = Doors {
         web: (!config.no_pages).then(|| Web::new(&pages)),
         watch: watch::App::new(engine.clone(), watch),
         sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
+        admin: Admin::new(engine.clone(), guard, settings.gate.clone()),
         tus: tus::App::new(engine.clone(), settings),
-        admin: Admin::new(engine.clone(), guard),
     };
     Ok(Open {
         engine,
@@ -166,6 +168,8 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         pause_after: config.pause_after,
         disk_warn: config.disk_warn,
         disk_stop: config.disk_stop,
+        bounds: config.limits.bounds(),
+        types: config.limits.types(),
         sessions: SessionOptions {
             chunk_size: config.session_chunk_size,
             chunk_min: config.session_chunk_min,
@@ -182,7 +186,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
     }
 }
 
-fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartError> {
+fn settings(config: &Config, gate: Arc<Gate>) -> Result<tus::Settings, StartError> {
     let cors = if config.disable_cors {
         None
     } else {
@@ -196,7 +200,7 @@ fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartErro
             public_url: config.public_url.clone(),
         },
         cors,
-        auth,
+        gate,
         download: !config.disable_download,
         termination: !config.disable_termination,
         concatenation: !config.disable_concatenation,

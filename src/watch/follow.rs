@@ -15,7 +15,7 @@ use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
 use crate::protocol::bearer;
 use crate::security::admin::Visitor;
-use crate::security::auth::{Auth, Who};
+use crate::security::auth::{Auth, Unauthorized, Who};
 use crate::security::user::User;
 use crate::upload::UploadId;
 
@@ -95,17 +95,17 @@ impl Follower {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
             visitor: settings.guard.watcher(head),
-            auth: settings.auth.clone(),
-            named: settings.auth.named(head)?,
+            auth: settings.gate.auth().clone(),
+            named: settings.gate.auth().named(head)?,
             tokens,
             most: settings.max_subscriptions,
         };
-        follower.who()?;
+        settings.gate.let_in(head, false, follower.who())?;
         Ok(follower)
     }
 
-    fn who(&self) -> Result<Who, Reject> {
-        Ok(self.auth.of(self.named.clone(), self.shown())?)
+    fn who(&self) -> Result<Who, Unauthorized> {
+        self.auth.of(self.named.clone(), self.shown())
     }
 
     /// Resolves when the server stops.
