@@ -4,11 +4,14 @@ use super::session::ChunkOf;
 use super::{Inner, load};
 use crate::blob::Blob;
 use crate::error::Reject;
-use crate::security::quota::{self, Bounds, Excess, Hold, New};
+use crate::security::quota::{self, Bounds, Excess, Hold, New, Role};
 use crate::security::types::Declared;
 use crate::security::user::User;
 use crate::state::{Change, Detail};
-use crate::upload::{Kind, Record, UploadId, UserId};
+use crate::upload::{Kind, Millis, Record, UploadId, UserId};
+
+/// By how much a clock may have been set back between a part's creation and its final's.
+const CLOCK: Millis = 24 * 3_600_000;
 
 /// A change of a record that changes what is charged.
 pub(super) struct Charge {
@@ -175,46 +178,65 @@ impl Inner {
         Ok(types.of_user(own).judge(&declared, part)?)
     }
 
-    /// Fills the ledger from the records that the walk at the start has seen: parts before the finals that name them.
-    pub(super) async fn open_ledger(&self, found: Found) -> Result<(), Reject> {
-        for (id, record) in found.parts {
-            let segments = match ChunkOf::named(&id) {
-                Some(_) => self.state.detail(&id, Detail::Segments).await?,
-                None => None,
-            };
-            let made = Made::of(&id, record.kind, |_| segments.as_deref());
-            self.ledger.found(&id, &record, made.told());
+    /// An upload that the walk at the start has seen.
+    pub(super) fn found(&self, found: &mut Found, id: UploadId, record: &Record) {
+        match record.kind {
+            _ if record.is_tombstone() => {}
+            // Perhaps a chunk.
+            Kind::Partial if ChunkOf::named(&id).is_some() => {
+                found.chunks.push((id, record.clone()));
+            }
+            Kind::Plain | Kind::Partial => {
+                self.ledger.found(&id, record);
+            }
+            Kind::Final => {
+                let role = self.ledger.found(&id, record);
+                found.finals.push((id, record.created, role));
+            }
         }
-        let named = self.ledger.has_parts();
-        for (id, record) in found.finals {
-            let parts = if named {
-                self.state.detail(&id, Detail::Parts).await?
-            } else {
-                None
-            };
-            let made = Made::of(&id, record.kind, |_| parts.as_deref());
-            self.ledger.found(&id, &record, made.told());
+        if record.kind == Kind::Partial && !record.is_tombstone() {
+            found.oldest_part = found.oldest_part.min(record.created);
+        }
+    }
+
+    /// What the walk left open: which parts are chunks, and which finals name which parts.
+    pub(super) async fn open_ledger(&self, found: Found) -> Result<(), Reject> {
+        for (id, record) in found.chunks {
+            let segments = self.state.detail(&id, Detail::Segments).await?;
+            let made = Made::of(&id, record.kind, |_| segments.as_deref());
+            if !matches!(made, Made::Chunk) {
+                self.ledger.found(&id, &record);
+            }
+        }
+        for (id, created, role) in found.finals {
+            // A part is there before its final: one that is older than all that are there has none of them.
+            if created.saturating_add(CLOCK) < found.oldest_part {
+                continue;
+            }
+            let parts = self.state.detail(&id, Detail::Parts).await?;
+            // A list that is damaged is told when its final is loaded.
+            if let Some(Ok(parts)) = parts.map(|parts| load::decode::<Vec<_>>(&id, &parts)) {
+                self.ledger.found_parts(&id, role, &parts);
+            }
         }
         self.ledger.begin();
         Ok(())
     }
 }
 
-/// Parts and finals that a walk has seen, which are charged once all of them are known.
-#[derive(Default)]
+/// What is looked at once the walk at the start has seen all records.
 pub(super) struct Found {
-    parts: Vec<(UploadId, Record)>,
-    finals: Vec<(UploadId, Record)>,
+    chunks: Vec<(UploadId, Record)>,
+    finals: Vec<(UploadId, Millis, Role)>,
+    oldest_part: Millis,
 }
 
-impl Inner {
-    /// An upload that the walk at the start has seen.
-    pub(super) fn found(&self, found: &mut Found, id: UploadId, record: Record) {
-        match record.kind {
-            _ if record.is_tombstone() => {}
-            Kind::Plain => self.ledger.found(&id, &record, New::Whole),
-            Kind::Partial => found.parts.push((id, record)),
-            Kind::Final => found.finals.push((id, record)),
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            finals: Vec::new(),
+            oldest_part: Millis::MAX,
         }
     }
 }

@@ -427,7 +427,7 @@ impl Inner {
         let mut found = super::account::Found::default();
         let each = |upload: Summary| {
             self.meter.found(&upload.record);
-            self.found(&mut found, upload.id, upload.record);
+            self.found(&mut found, upload.id, &upload.record);
         };
         self.walk(each).await?;
         self.meter.begin();

@@ -18,6 +18,7 @@ mod book;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::book::Role;
 use self::book::{Book, Part, Weight};
 use super::user::Limits;
 use crate::upload::{Record, UploadId, UserId};
@@ -204,20 +205,22 @@ impl Ledger {
         }
     }
 
-    /// A record that was there at the start. Parts come before the finals that name them.
-    pub fn found(&self, id: &UploadId, record: &Record, new: New<'_>) {
-        self.book().change(id, None, Some(record), new);
+    /// A record that was there at the start, of anything but a chunk.
+    ///
+    /// Answers what a final is to its parts.
+    pub fn found(&self, id: &UploadId, record: &Record) -> Role {
+        self.book().change(id, None, Some(record), New::Whole);
+        Weight::of(Some(record)).role
+    }
+
+    /// What a final that was there at the start is made of, once all parts are known.
+    pub fn found_parts(&self, id: &UploadId, role: Role, parts: &[UploadId]) {
+        self.book().found_parts(id, role, parts);
     }
 
     /// From now on changes count.
     pub fn begin(&self) {
         self.book().counting = true;
-    }
-
-    /// Whether there are parts of finals.
-    #[must_use]
-    pub fn has_parts(&self) -> bool {
-        !self.book().parts.is_empty()
     }
 
     /// What every user has, nobody's first; and all together.

@@ -17,14 +17,14 @@ pub(super) struct Delta {
 pub(super) struct Weight {
     bytes: u64,
     open: bool,
-    role: Role,
+    pub(super) role: Role,
     /// Whether it is there at all, and no tombstone.
     there: bool,
 }
 
 /// What a final is to its parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     /// It waits for them: they carry its weight.
     Waits,
     /// It has their bytes.
@@ -338,6 +338,11 @@ impl Book {
         if !there.is_empty() {
             self.finals.insert(id.clone(), there);
         }
+    }
+
+    pub(super) fn found_parts(&mut self, id: &UploadId, role: Role, parts: &[UploadId]) {
+        self.name_parts(id, parts);
+        self.play(id, Role::None, role);
     }
 
     /// A final's role to its parts changes. Answers by how much they weigh more.

@@ -380,12 +380,13 @@ fn the_ledger_is_what_the_records_say() {
         };
         for (life, _) in lives.iter().filter(|life| !finals(life)) {
             if let Some(record) = &life.2 {
-                found.found(&life.1, record, New::Whole);
+                found.found(&life.1, record);
             }
         }
         for (life, parts) in lives.iter().filter(finals) {
             let record = life.2.as_ref().unwrap();
-            found.found(&life.1, record, New::Final(parts));
+            let role = found.found(&life.1, record);
+            found.found_parts(&life.1, role, parts);
         }
         assert_eq!(found.uses(), ledger.uses());
         let (found, ledger) = (found.book(), ledger.book());
