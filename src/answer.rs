@@ -125,6 +125,12 @@ fn problem_body(reject: &Reject, status: u16, code: &str) -> String {
         problem["missing_chunks"] = json!(missing.chunks);
         problem["missing_ranges"] = json!(missing.ranges);
     }
+    if let Reject::QuotaExceeded(excessive) = reject
+        && let Some((used, allowed)) = excessive.told
+    {
+        problem["used"] = used.into();
+        problem["allowed"] = allowed.into();
+    }
     let mut text = problem.to_string();
     while text.len() < PROBLEM_LEAST {
         text.push(' ');

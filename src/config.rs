@@ -2,6 +2,7 @@
 
 mod args;
 mod auth;
+mod limits;
 mod tusd;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
+pub use limits::LimitOptions;
 
 pub use crate::units::Share;
 
@@ -160,6 +162,9 @@ pub struct Config {
     /// Who uploads.
     #[command(flatten)]
     pub auth: AuthOptions,
+    /// What users may do.
+    #[command(flatten)]
+    pub limits: LimitOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.
@@ -265,6 +270,7 @@ impl Config {
         if !(1..=1024).contains(&self.session_parallel_chunks) {
             return Err(at("session-parallel-chunks")("from 1 to 1024"));
         }
+        self.limits.check(&self)?;
         if self.header_timeout.is_zero() {
             return Err(at("header-timeout")(
                 "a head that never comes would hold its connection for ever",

@@ -5,6 +5,7 @@
 //! everything else is acknowledged after a flush. Readers look at memory and wait for nobody.
 
 mod about;
+mod account;
 mod append;
 mod assembly;
 mod commit;
@@ -58,6 +59,8 @@ use crate::error::Reject;
 use crate::lock::{Guard, Locker};
 use crate::meter::Meter;
 use crate::progress::Hub;
+use crate::security::quota::{Bounds, Ledger};
+use crate::security::types::Types;
 use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
@@ -85,6 +88,10 @@ pub struct Options {
     pub disk_warn: Share,
     /// Free space below which no upload is begun.
     pub disk_stop: Share,
+    /// How much users may store, of whom nothing else is said.
+    pub bounds: Bounds,
+    /// Which files are taken.
+    pub types: Types,
     /// What sessions may be.
     pub sessions: SessionOptions,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
@@ -109,6 +116,7 @@ pub(crate) struct Inner {
     waiting: join::Waiting,
     late: late::Late,
     meter: Arc<Meter>,
+    ledger: Arc<Ledger>,
     levels: levels::Levels,
     walks: overview::Walks,
     /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
@@ -187,7 +195,7 @@ impl Engine {
     /// A new upload, acknowledged when it survives `kill -9` (in `every` mode: a power cut).
     ///
     /// # Errors
-    /// `TooLarge`, or what storage says; nothing is left behind then.
+    /// `TooLarge`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, or what storage says; nothing is left behind then.
     pub async fn create(&self, create: Create) -> Result<View, Reject> {
         let inner = self.inner.clone();
         self.inner
@@ -418,8 +426,10 @@ impl Inner {
             .filter(|change| status(&change.expect) != status(&change.record))
             .map(|change| (change.expect.clone(), change.record.clone()))
             .collect();
+        let charges = account::charges(&changes);
         let committed = self.state.commit(changes, promise).await;
         if committed.is_ok() {
+            self.charged(&charges);
             for (before, after) in &counted {
                 self.meter.changed(before.as_ref(), after.as_ref());
             }

@@ -1,9 +1,14 @@
 //! Every failure a client can see, and the one table that gives each its status and its stable code.
 
+mod excess;
+
+pub use self::excess::Excessive;
+
 use crate::blob::BlobError;
 use crate::protocol::HeaderError;
 use crate::security::admin::Verdict;
 use crate::security::auth;
+use crate::security::types::NotAllowed;
 use crate::state::StateError;
 use crate::upload::Failure;
 
@@ -108,6 +113,24 @@ pub enum Reject {
     Range {
         /// The length of what was to be read.
         length: u64,
+    },
+    /// A file of a kind that is not taken here.
+    #[error(transparent)]
+    TypeNotAllowed(#[from] NotAllowed),
+    /// More bytes than may be stored.
+    #[error("{}", .0.words())]
+    QuotaExceeded(Excessive),
+    /// More uploads at a time than there may be.
+    #[error("at most {most} uploads may be open at a time; finish some, or delete them")]
+    TooManyOpen {
+        /// The most.
+        most: u64,
+    },
+    /// Requests, or new uploads, come too fast.
+    #[error("too much in too short a time; come again in {seconds} s")]
+    RateLimited {
+        /// Until it is allowed again.
+        seconds: u64,
     },
     /// A precondition (`If-Match`, `If-Unmodified-Since`) does not hold.
     #[error("the upload is not the one that the request's condition names")]
@@ -327,6 +350,7 @@ impl Reject {
             Self::FinalIsFixed => (403, "final-is-fixed"),
             Self::Disabled(_) => (403, "disabled"),
             Self::ForeignOrigin => (403, "foreign-origin"),
+            Self::QuotaExceeded(_) => (403, "quota-exceeded"),
             Self::NotFound => (404, "not-found"),
             Self::NoSuchChunk { .. } => (404, "no-such-chunk"),
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
@@ -346,6 +370,7 @@ impl Reject {
             Self::ChunkTooLong { .. } => (413, "chunk-too-long"),
             Self::JsonTooLarge { .. } => (413, "json-too-large"),
             Self::MediaType => (415, "media-type"),
+            Self::TypeNotAllowed(_) => (415, "type-not-allowed"),
             Self::Range { .. } => (416, "range"),
             Self::FileHashMismatch => (422, Failure::FileHash.code()),
             Self::TakenOver { .. } => (423, "taken-over"),
@@ -353,6 +378,8 @@ impl Reject {
             Self::UpgradeRequired => (426, "upgrade-required"),
             Self::TooManySubscriptions { .. } => (429, "too-many-subscriptions"),
             Self::TooManyWaiting => (429, "too-many-waiting"),
+            Self::TooManyOpen { .. } => (429, "too-many-open"),
+            Self::RateLimited { .. } => (429, "rate-limited"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
@@ -412,6 +439,7 @@ impl Reject {
             | Self::Shutdown { offset }
             | Self::IdleBody { offset }
             | Self::OutOfSpace { offset } => Some(*offset),
+            Self::QuotaExceeded(excessive) => excessive.offset,
             _ => None,
         }
     }
@@ -420,7 +448,8 @@ impl Reject {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::DiskLow => Some(60),
+            Self::DiskLow | Self::TooManyOpen { .. } => Some(60),
+            Self::RateLimited { seconds } => Some(*seconds),
             Self::Shutdown { .. } | Self::Stopping => Some(5),
             Self::IdleBody { .. }
             | Self::IdleRequest

@@ -181,6 +181,8 @@ pub struct Meter {
     pub tombstones: Counter,
     /// Bytes on the disk that the sweep gave back.
     pub swept_bytes: Counter,
+    /// Connections closed at once, since their address had too many.
+    pub turned_away: Counter,
     /// Bytes of bodies.
     pub throughput: Throughput,
     counting: AtomicBool,
@@ -208,6 +210,7 @@ impl Default for Meter {
             orphans: Counter::default(),
             tombstones: Counter::default(),
             swept_bytes: Counter::default(),
+            turned_away: Counter::default(),
             throughput: Throughput::default(),
             counting: AtomicBool::new(false),
             uploads: Default::default(),

@@ -123,6 +123,8 @@ fn append(claimed: u64, body: &Bytes) -> (Append, Full<Bytes>) {
         body_length: Some(body.len() as u64),
         checksum: None,
         trailer_announced: false,
+        by: None,
+        pace: None,
     };
     (append, Full::new(body.clone()))
 }

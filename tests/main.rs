@@ -22,6 +22,7 @@ mod operation;
 mod pages;
 mod progress;
 mod protocol;
+mod quotas;
 mod server_process;
 mod sessions;
 mod state_growth;

@@ -135,6 +135,15 @@ fn bytes(text: &mut Exposition, engine: &Engine) {
         "Bytes of uploads received, those of running bodies included.",
         meter.throughput.bytes(),
     );
+    let used = engine.used();
+    text.gauge(
+        "highwater_reserved_bytes",
+        "Bytes charged to users: stored, and reserved for what is announced.",
+        used.told(),
+    );
+    if let Some(total) = engine.bounds().total {
+        text.gauge("highwater_quota_bytes", "The most of them.", total);
+    }
     text.gauge(
         "highwater_appends_running",
         "Bodies that come in now.",
@@ -167,6 +176,11 @@ fn bytes(text: &mut Exposition, engine: &Engine) {
             space.level as u8,
         );
     }
+    text.counter(
+        "highwater_connections_turned_away_total",
+        "Connections closed at once, since their address had too many.",
+        meter.turned_away.get(),
+    );
     text.counter(
         "highwater_blob_errors_total",
         "Requests that ended with an error of the files.",

@@ -8,6 +8,7 @@ mod metrics;
 mod overview;
 mod query;
 mod rest;
+mod users;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::answer::{ResponseBody, problem};
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::security::admin::AdminDoor;
+use crate::security::gate::Gate;
 use crate::upload::UploadId;
 
 /// The door; clones share it.
@@ -29,6 +31,7 @@ pub struct Admin {
 struct Door {
     engine: Engine,
     guard: AdminDoor,
+    gate: Arc<Gate>,
 }
 
 /// What a path of this door names.
@@ -39,6 +42,7 @@ enum Target {
     Active,
     Overview,
     Storage,
+    Users,
     Upload(UploadId),
     Cancel(UploadId),
     Cleanup,
@@ -54,6 +58,7 @@ impl Target {
             "/readyz" => return Self::Ready,
             "/metrics" => return Self::Metrics,
             "/admin/cleanup" => return Self::Cleanup,
+            "/admin/users" => return Self::Users,
             _ => {}
         }
         match path.strip_prefix("/admin/uploads/") {
@@ -77,11 +82,16 @@ impl Target {
 }
 
 impl Admin {
-    /// A door to `engine`.
+    /// A door to `engine`; users come in by `gate`.
     #[must_use]
-    pub fn new(engine: Engine, guard: AdminDoor) -> Self {
+    pub fn new(engine: Engine, guard: AdminDoor, gate: Arc<Gate>) -> Self {
+        let door = Door {
+            engine,
+            guard,
+            gate,
+        };
         Self {
-            door: Arc::new(Door { engine, guard }),
+            door: Arc::new(door),
         }
     }
 
@@ -124,6 +134,7 @@ impl Door {
             Target::Active => list::answer(&self.engine, query).await,
             Target::Overview => Ok(overview::answer(&self.engine)),
             Target::Storage => rest::storage(&self.engine).await,
+            Target::Users => users::answer(self).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
@@ -146,6 +157,8 @@ mod tests {
             ("/admin/uploads/active", Target::Active),
             ("/admin/uploads/storage", Target::Storage),
             ("/admin/uploads/metrics", Target::Overview),
+            ("/admin/users", Target::Users),
+            ("/admin/users/", Target::Nothing),
             ("/admin/uploads/a/b", Target::Upload(id("a/b"))),
             ("/admin/uploads/a/b/cancel", Target::Cancel(id("a/b"))),
             ("/admin/uploads/../x", Target::Nothing),

@@ -169,6 +169,22 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "auth_forward_from",
         ],
     ),
+    (
+        "Limits",
+        &[
+            "quota",
+            "quota_total",
+            "max_open_uploads",
+            "max_uploads_per_hour",
+            "max_request_rate",
+            "max_byte_rate",
+            "max_connections_per_address",
+            "allow_types",
+            "deny_types",
+            "allow_extensions",
+            "deny_extensions",
+        ],
+    ),
     ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];

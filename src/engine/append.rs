@@ -17,6 +17,8 @@ use crate::error::Reject;
 use crate::lock::Guard;
 use crate::progress::What;
 use crate::protocol::checksum::{Digest, UploadChecksum};
+use crate::security::rate::Pace;
+use crate::security::user::User;
 use crate::state::{Mark, Promise};
 use crate::upload::{Kind, Millis, Record, UploadId};
 
@@ -33,6 +35,10 @@ pub struct Append {
     pub checksum: Option<UploadChecksum>,
     /// Whether `Trailer` announces `Upload-Checksum`.
     pub trailer_announced: bool,
+    /// Who sends it; `None`: nobody is asked, or the bearer of a session's token.
+    pub by: Option<Arc<User>>,
+    /// How fast it may come in; `None`: as it likes.
+    pub pace: Option<Pace>,
 }
 
 impl Append {
@@ -210,17 +216,21 @@ impl Inner {
         let began = Instant::now();
         let record = entry.record();
         let declared = match append.declared {
-            Some(length) if append.claimed == record.offset => self.declared(&record, length)?,
+            Some(length) if append.claimed == record.offset => {
+                self.declared(&record, length, &append)?
+            }
             _ => record.clone(),
         };
-        let room = declared.admit(append.claimed, self.options.max_size)?;
+        let room = declared.admit(append.claimed, self.max_size(append.by.as_deref()))?;
         if append.body_length.is_some_and(|length| length > room) {
-            return Err(self.surplus(&declared));
+            return Err(self.surplus(&declared, &append));
         }
         let keeps = !append.is_checked();
         let live = Arc::new(Live::at(append.claimed, record.synced, keeps));
         // Before anything is stored: a chunk's record must not come after its session's end.
         let _busy = self.begin_chunk(entry, &live).await?;
+        let by = append.by.as_deref();
+        let (_reserved, charge) = self.reserve_rest(&entry.id, by, (&record, &declared))?;
         self.prepare(entry, &record, declared, &append).await?;
         let running = self.appending();
         let seen = Seen::show(entry, &live);
@@ -235,6 +245,8 @@ impl Inner {
             .checksum
             .as_ref()
             .map(|checksum| Digest::new(checksum.algorithm));
+        ingest.charge = charge;
+        ingest.pace.clone_from(&append.pace);
         ingest.countable = !append.is_checked() && append.body_length.is_some();
         let ended = ingest.run(body, guard).await;
         let result = self.settle(&mut ingest, ended, &append).await;
@@ -263,22 +275,20 @@ impl Inner {
         None
     }
 
-    fn declared(&self, record: &Record, length: u64) -> Result<Record, Reject> {
-        record
-            .declare_length(length, self.options.max_size, now())
-            .map_err(|refused| match refused {
-                crate::upload::Refused::TooLong => Reject::TooLarge {
-                    limit: record.most(self.options.max_size),
-                },
-                other => other.into(),
-            })
+    fn declared(&self, record: &Record, length: u64, append: &Append) -> Result<Record, Reject> {
+        let limit = record.most(self.max_size(append.by.as_deref()));
+        let declared = record.declare_length(length, limit, now());
+        declared.map_err(|refused| match refused {
+            crate::upload::Refused::TooLong => Reject::TooLarge { limit },
+            other => other.into(),
+        })
     }
 
-    pub(super) fn surplus(&self, record: &Record) -> Reject {
+    pub(super) fn surplus(&self, record: &Record, append: &Append) -> Reject {
         match record.length {
             Some(_) => Reject::Surplus,
             None => Reject::TooLarge {
-                limit: record.most(self.options.max_size),
+                limit: record.most(self.max_size(append.by.as_deref())),
             },
         }
     }

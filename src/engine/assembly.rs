@@ -235,8 +235,8 @@ impl Inner {
             return Ok(());
         }
         let more = More {
-            details: vec![(Detail::Parts, None)],
             marks: vec![(Mark::Assembling, false)],
+            ..More::default()
         };
         self.change(entry, entry.record(), Promise::Flushed, more)
             .await

@@ -45,7 +45,7 @@ impl Inner {
         }
         let verdict = match &ended {
             Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
-            Ended::Overflow => Err(self.surplus(&ingest.entry.record())),
+            Ended::Overflow => Err(self.surplus(&ingest.entry.record(), append)),
             _ if append.is_checked() => Err(Reject::ChecksumMismatch),
             _ => Ok(()),
         };
@@ -80,6 +80,10 @@ impl Inner {
             (Ended::Eof(_), Ok(())) => Ok(appended),
             (Ended::Eof(_) | Ended::Overflow, Err(reject)) => Err(reject),
             (Ended::Overflow, Ok(())) => Err(Reject::Surplus),
+            (Ended::Unaffordable(excess), _) => {
+                let of_user = ingest.entry.image().record.owner.is_some();
+                Err(Reject::excess(excess, of_user, Some(offset)))
+            }
             (Ended::Cut, _) => Err(Reject::BodyCut { offset }),
             (Ended::Idle, _) => Err(Reject::IdleBody { offset }),
             (Ended::Asked, _) => Err(Reject::TakenOver { offset }),

@@ -13,7 +13,7 @@ use crate::config::Durability;
 use crate::error::Reject;
 use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise};
-use crate::upload::{Record, UploadId};
+use crate::upload::{Kind, Record, UploadId};
 
 impl Inner {
     pub(super) async fn create(&self, create: Create) -> Result<View, Reject> {
@@ -22,7 +22,11 @@ impl Inner {
         if create.length.is_some_and(|length| length > limit) {
             return Err(Reject::TooLarge { limit });
         }
+        let by = create.by.as_deref();
+        self.judge_type(create.metadata.as_deref(), by, create.kind == Kind::Partial)?;
         let id = UploadId::random();
+        let opens = create.length != Some(0);
+        let _reserved = self.reserve(&id, by, (create.length.unwrap_or(0), opens))?;
         // Its files are no orphans while there is no record yet.
         let _held = self.locks.try_lock(&id);
         let record = Record::new(create.kind, create.length, now());

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::account::AsItComes;
 use super::append::open_mark;
 use super::end::is_loss;
 use super::table::{Entry, Live};
@@ -20,6 +21,8 @@ use crate::config::Durability;
 use crate::lock::Guard;
 use crate::protocol::checksum::Digest;
 use crate::protocol::sha256::Hasher;
+use crate::security::quota::Excess;
+use crate::security::rate::Pace;
 use crate::state::Promise;
 
 /// No timeout, for a timer that wants one.
@@ -39,6 +42,8 @@ pub(super) enum Ended {
     Stopped,
     /// More bytes than there was room for.
     Overflow,
+    /// More bytes than the client may store; those before count.
+    Unaffordable(Excess),
     /// Storage failed; what was written before counts.
     Failed(BlobError),
 }
@@ -70,6 +75,10 @@ pub(super) struct Ingest<'a> {
     pub(super) known_sum: Option<Vec<u8>>,
     /// The hash of a session's whole file, where this body goes on with it.
     pub(super) front: Option<(u64, Hasher)>,
+    /// Where the length is not known: what comes is charged as it comes.
+    pub(super) charge: Option<AsItComes>,
+    /// How fast bytes may come in.
+    pub(super) pace: Option<Pace>,
 }
 
 impl<'a> Ingest<'a> {
@@ -97,6 +106,8 @@ impl<'a> Ingest<'a> {
             known: 0,
             known_sum: None,
             front: None,
+            charge: None,
+            pace: None,
         }
     }
 }
@@ -125,6 +136,14 @@ impl Ingest<'_> {
         tokio::pin!(stopped);
         let mut asked = guard.asked_to_yield();
         loop {
+            while let Some(rest) = self.rest().filter(|_| !body.is_end_stream()) {
+                tokio::select! {
+                    biased;
+                    () = &mut asked => return Ended::Asked,
+                    () = &mut stopped => return Ended::Stopped,
+                    () = sleep(rest) => {}
+                }
+            }
             let frame = tokio::select! {
                 biased;
                 // A body that has come to its announced end is taken in, whoever asks: else neither of two PATCHes at one
@@ -148,14 +167,37 @@ impl Ingest<'_> {
                 Some(left) => self.room = left,
                 None => return Ended::Overflow,
             }
+            let (chunk, excess) = self.afford(chunk);
             let chunk = self.hash(chunk);
-            if chunk.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.write(chunk).await {
+            if !chunk.is_empty()
+                && let Err(error) = self.write(chunk).await
+            {
                 return Ended::Failed(error);
             }
+            if let Some(excess) = excess {
+                return Ended::Unaffordable(excess);
+            }
         }
+    }
+
+    /// How long to read nothing, so that bytes come no faster than they may. That is no silence of the client's.
+    fn rest(&self) -> Option<Duration> {
+        let rest = self.pace.as_ref()?.rest()?;
+        self.live.frame_came();
+        Some(rest)
+    }
+
+    /// Those of the bytes that the client may store, and what stands against the rest.
+    fn afford(&self, mut chunk: Bytes) -> (Bytes, Option<Excess>) {
+        if let Some(pace) = &self.pace {
+            pace.came(chunk.len());
+        }
+        let Some(charge) = &self.charge else {
+            return (chunk, None);
+        };
+        let (granted, excess) = charge.take(chunk.len() as u64);
+        chunk.truncate(usize::try_from(granted).unwrap_or(usize::MAX));
+        (chunk, excess)
     }
 
     /// Takes bytes into the hashes; returns those that are to be written.

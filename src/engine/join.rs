@@ -127,10 +127,13 @@ impl Inner {
         if known > limit {
             return Err(Reject::TooLarge { limit });
         }
+        let by = join.by.as_deref();
+        self.judge_type(join.metadata.as_deref(), by, false)?;
         let id = UploadId::random();
         // Its links are no orphans while there is no record yet.
         let held = self.locks.try_lock(&id);
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
+        let _reserved = self.reserve_final(&id, by, (&parts, !all_complete))?;
         let record = Record {
             owner,
             limit: join.by.as_ref().and_then(|user| user.limits.max_size),

@@ -15,6 +15,7 @@ use crate::error::Reject;
 use crate::meter::Meter;
 use crate::meter::status_index;
 use crate::protocol::metadata::UploadMetadata;
+use crate::security::quota::{Bounds, Use};
 use crate::state::Detail;
 use crate::upload::{Kind, Millis, Record, Status, UploadId, UserId};
 
@@ -121,6 +122,24 @@ impl Engine {
     #[must_use]
     pub fn meter(&self) -> &Arc<Meter> {
         &self.inner.meter
+    }
+
+    /// What every user has, nobody's first; and all together.
+    #[must_use]
+    pub fn uses(&self) -> (BTreeMap<Option<UserId>, Use>, Use) {
+        self.inner.ledger.uses()
+    }
+
+    /// What all have together.
+    #[must_use]
+    pub fn used(&self) -> Use {
+        self.inner.ledger.total()
+    }
+
+    /// What users may have of whom nothing else is said.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.inner.options.bounds
     }
 
     /// The disk at the last look, at most about a second ago; `None` where the store cannot tell.
@@ -405,9 +424,14 @@ impl Inner {
 
     /// Counts what is there at the start; changes count from here on.
     pub(super) async fn take_stock(&self) -> Result<(), Reject> {
-        self.walk(|upload| self.meter.found(&upload.record)).await?;
+        let mut found = super::account::Found::default();
+        let each = |upload: Summary| {
+            self.meter.found(&upload.record);
+            self.found(&mut found, upload.id, &upload.record);
+        };
+        self.walk(each).await?;
         self.meter.begin();
-        Ok(())
+        self.open_ledger(found).await
     }
 
     /// What removing these files gives back: those with other names give nothing.

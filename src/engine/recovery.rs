@@ -61,6 +61,7 @@ impl Engine {
             waiting: Waiting::default(),
             late: Late::default(),
             meter: Arc::default(),
+            ledger: Arc::default(),
             levels: Levels::default(),
             walks: Walks::default(),
             no_records,

@@ -80,6 +80,8 @@ impl Machine {
             keep_partials: true,
             network_timeout: None,
             pause_after: Duration::from_secs(5),
+            bounds: Bounds::default(),
+            types: Types::default(),
             sessions: SessionOptions::default(),
             power_cuts,
             disk_warn: Share::Bytes(0),

@@ -3,6 +3,7 @@
 //! Headers of tus 1.0: [`offset`], [`length`], [`metadata`], [`concat`](mod@concat), [`checksum`], [`expires`], [`version`],
 //! [`method`], [`media`]. Sessions: [`bearer`], [`sha256`]. URLs: [`base_path`], [`location`]. Downloads: [`conditional`], [`range`], [`disposition`].
 
+pub mod address;
 pub(crate) mod authority;
 pub mod base_path;
 pub mod bearer;

@@ -190,6 +190,16 @@ impl Auth {
         Ok(who)
     }
 
+    /// Users of whom it knows: those of a file, or who came lately with a signed token.
+    #[must_use]
+    pub fn known(&self) -> Vec<Arc<User>> {
+        match self {
+            Self::None | Self::Forward(_) => Vec::new(),
+            Self::Token(tokens) => tokens.get().users(),
+            Self::Jwt(jwt) => jwt.get().users(),
+        }
+    }
+
     /// Reads its file again; the old content stays where that fails.
     ///
     /// # Errors

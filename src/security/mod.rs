@@ -3,4 +3,8 @@
 pub mod admin;
 pub mod auth;
 pub mod cors;
+pub mod gate;
+pub mod quota;
+pub mod rate;
+pub mod types;
 pub mod user;

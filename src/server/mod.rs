@@ -11,6 +11,7 @@ mod doors;
 mod first;
 mod listen;
 mod open;
+mod places;
 mod process;
 mod routes;
 mod shutdown;
@@ -166,6 +167,7 @@ fn start_with<A: App>(
         connections,
         workers: Handle::current(),
         limit,
+        places: places::Places::new(config.limits.max_connections_per_address),
         patience: config.header_timeout,
         unread: config.network_timeout,
         stop: stop.clone(),

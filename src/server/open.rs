@@ -19,6 +19,7 @@ use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
 use crate::security::auth::Auth;
 use crate::security::cors::{Cors, CorsOptions};
+use crate::security::gate::Gate;
 use crate::state::sled::SledState;
 use crate::web::{self, Web};
 use crate::{session, tus, watch};
@@ -70,7 +71,8 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
-    let settings = settings(config, auth.clone())?;
+    let gate = Gate::new(auth.clone(), config.limits.allowed(), config.behind_proxy);
+    let settings = settings(config, Arc::new(gate))?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),
         // A proxy that names users is no operator at this machine, whether it adds a header that tells of it or not.
@@ -87,7 +89,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     let watch = watch::Settings {
         cors: settings.cors.clone(),
         via: settings.via.clone(),
-        auth: auth.clone(),
+        gate: settings.gate.clone(),
         guard: guard.clone(),
         max_subscriptions: config.max_subscriptions,
         timeout: config.progress_timeout,
@@ -96,15 +98,15 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         base_path: settings.base_path.clone(),
         via: settings.via.clone(),
         cors: settings.cors.clone(),
-        auth: auth.clone(),
+        gate: settings.gate.clone(),
         patience: some(config.network_timeout),
     };
     let app = Doors {
         web: (!config.no_pages).then(|| Web::new(&pages)),
         watch: watch::App::new(engine.clone(), watch),
         sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
+        admin: Admin::new(engine.clone(), guard, settings.gate.clone()),
         tus: tus::App::new(engine.clone(), settings),
-        admin: Admin::new(engine.clone(), guard),
     };
     Ok(Open {
         engine,
@@ -169,6 +171,8 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         pause_after: config.pause_after,
         disk_warn: config.disk_warn,
         disk_stop: config.disk_stop,
+        bounds: config.limits.bounds(),
+        types: config.limits.types(),
         sessions: SessionOptions {
             chunk_size: config.session_chunk_size,
             chunk_min: config.session_chunk_min,
@@ -185,10 +189,10 @@ fn options(config: &Config, dir: &DataDir) -> Options {
     }
 }
 
-fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartError> {
+fn settings(config: &Config, gate: Arc<Gate>) -> Result<tus::Settings, StartError> {
     // Where a browser shows the credential by itself, pages of other origins must be named one by one.
     let everybody = config.cors_allow_origin == CorsOptions::default().allow_origin;
-    let cors = if config.disable_cors || (auth.is_ambient() && everybody) {
+    let cors = if config.disable_cors || (gate.auth().is_ambient() && everybody) {
         None
     } else {
         Some(Cors::new(&config.cors()).map_err(|error| StartError::Storage(error.to_string()))?)
@@ -201,7 +205,7 @@ fn settings(config: &Config, auth: Arc<Auth>) -> Result<tus::Settings, StartErro
             public_url: config.public_url.clone(),
         },
         cors,
-        auth,
+        gate,
         download: !config.disable_download,
         termination: !config.disable_termination,
         concatenation: !config.disable_concatenation,

@@ -25,10 +25,14 @@ use super::body::{RequestBody, ResponseBody};
 use super::conn::{self, Connections};
 use super::first::{self, First, Prefixed};
 use super::listen::Bound;
+use super::places::{Place, Places};
 use super::stack::{App, Stack};
 use crate::answer::empty;
 use crate::meter::Meter;
 use crate::security::auth::Peer;
+
+/// What a connection holds for as long as it lives.
+type Permit = (OwnedSemaphorePermit, Place);
 
 /// How long health checks under way may take once the server stops.
 const LAST_CHECKS: Duration = Duration::from_secs(1);
@@ -42,6 +46,8 @@ pub(super) struct Side<A> {
     pub(super) workers: Handle,
     /// The most connections at a time.
     pub(super) limit: usize,
+    /// The most of one address.
+    pub(super) places: Places,
     /// Time for the first bytes of a connection, as for a head.
     pub(super) patience: Duration,
     /// The longest that bytes sent to a client may stay unread; zero for no limit.
@@ -93,11 +99,15 @@ impl<A: App> Side<A> {
     }
 
     fn open<S: Socket>(&self, socket: S, permit: OwnedSemaphorePermit, opening: &TaskTracker) {
-        opening.spawn(self.clone().sort(socket, permit));
+        let Some(place) = self.places.take(socket.peer()) else {
+            debug!("an address has as many connections as --max-connections-per-address");
+            return self.stack.meter.turned_away.one();
+        };
+        opening.spawn(self.clone().sort(socket, (permit, place)));
     }
 
     /// Looks at a connection's first bytes and brings it to whoever serves it.
-    async fn sort<S: Socket>(self, socket: S, permit: OwnedSemaphorePermit) {
+    async fn sort<S: Socket>(self, socket: S, permit: Permit) {
         socket.tune(self.unread);
         let first = timeout(self.patience, first::read(socket));
         // A connection that has asked for nothing yet is closed by the stop.
@@ -111,12 +121,7 @@ impl<A: App> Side<A> {
         }
     }
 
-    fn hand_over<S: Socket>(
-        self,
-        first: First,
-        io: Prefixed<S>,
-        permit: OwnedSemaphorePermit,
-    ) -> io::Result<()> {
+    fn hand_over<S: Socket>(self, first: First, io: Prefixed<S>, permit: Permit) -> io::Result<()> {
         let Prefixed { prefix, io } = io;
         let peer = io.peer();
         let (loose, workers) = (io.loose()?, self.workers.clone());

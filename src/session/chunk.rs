@@ -28,7 +28,8 @@ pub(super) async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    let owned = door.owned(head, id).await?;
+    let visitor = door.settings.gate.enter(head, false)?;
+    let owned = door.visited(&visitor, id).await?;
     let number = owned.chunk_number(number)?;
     let sum = sha256::of_chunk(&head.headers).map_err(|error| match error {
         SumError::Algorithm => Reject::NotSha256,
@@ -42,6 +43,7 @@ where
         } else {
             MAX_WAITING
         },
+        pace: visitor.pace(),
     };
     let chunked = door.engine.chunk(&owned, number, chunk, body).await?;
     let status = if chunked.repeated {

@@ -85,13 +85,16 @@ pub(super) async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin,
 {
-    let by = door.settings.auth.who(head)?.creator()?;
+    let visitor = door.settings.gate.enter(head, false)?;
+    let by = visitor.who.creator()?;
     let patience = door.settings.patience.unwrap_or(PATIENCE).min(PATIENCE);
     let new = NewSession {
         by,
         ..parse(&read(body, patience).await?)?
     };
+    let beginning = visitor.begins()?;
     let (owned, token) = door.engine.create_session(new).await?;
+    beginning.keep();
     let mut session = form::session(door, head, &door.engine.look_at_session(&owned));
     session["session_token"] = json!(token);
     Ok(answer::json(StatusCode::CREATED, &session))

@@ -19,8 +19,8 @@ use crate::engine::{Engine, OwnedSession};
 use crate::error::Reject;
 use crate::protocol::base_path::BasePath;
 use crate::protocol::location::{Origin, Via};
-use crate::security::auth::Auth;
 use crate::security::cors::Cors;
+use crate::security::gate::{Gate, Visitor};
 use crate::upload::UploadId;
 
 /// Where the door is.
@@ -35,7 +35,7 @@ pub struct Settings {
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
     /// Who asks.
-    pub auth: Arc<Auth>,
+    pub gate: Arc<Gate>,
     /// How long a JSON body may be silent.
     pub patience: Option<Duration>,
 }
@@ -139,7 +139,8 @@ impl Door {
         let target = Target::of(head.uri.path());
         // A form of any page can POST without asking first, and the browser would add the user's credential.
         let settings = &self.settings;
-        if settings.auth.is_ambient() && !Cors::admits(settings.cors.as_ref(), &settings.via, head)
+        if settings.gate.auth().is_ambient()
+            && !Cors::admits(settings.cors.as_ref(), &settings.via, head)
         {
             return Err(Reject::ForeignOrigin);
         }
@@ -165,12 +166,17 @@ impl Door {
     /// The session, for whoever shows its token or is its owner. Without a credential nothing is looked up; with another's the
     /// answer is that of a session that there is not.
     async fn owned(&self, head: &Parts, id: &str) -> Result<OwnedSession, Reject> {
-        let who = self.settings.auth.who(head)?;
+        self.visited(&self.settings.gate.enter(head, false)?, id)
+            .await
+    }
+
+    async fn visited(&self, visitor: &Visitor<'_>, id: &str) -> Result<OwnedSession, Reject> {
+        let who = &visitor.who;
         if who.user().is_none() && who.tokens().next().is_none() {
             return Err(Reject::TokenRequired);
         }
         let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
-        self.engine.session(&id, &who).await
+        self.engine.session(&id, who).await
     }
 
     /// This server as the client sees it.

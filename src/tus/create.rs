@@ -19,7 +19,7 @@ use crate::protocol::length::{self, UploadLength};
 use crate::protocol::location::{Origin, resolve};
 use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::{HeaderError, media, offset};
-use crate::security::auth::Who;
+use crate::security::gate::Visitor;
 use crate::upload::{Kind, UploadId};
 
 /// How long a body that should be empty may take to end.
@@ -28,13 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn answer<B>(
     door: &Door,
     head: &Parts,
-    who: &Who,
+    visitor: &Visitor<'_>,
     mut body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    let by = who.creator()?;
+    let by = visitor.who.creator()?;
     let headers = &head.headers;
     let origin = door.origin(head);
     let length = UploadLength::from_headers(headers)?;
@@ -91,13 +91,18 @@ where
     if !stream && has_bytes(&mut body).await {
         return Err(Reject::MediaType);
     }
-    let append = patch::append(headers, 0, None, &body)?;
+    let append = patch::append(headers, 0, None, visitor, &body)?;
     let nothing = body.size_hint().exact() == Some(0) && append.checksum.is_none();
-    if !stream || nothing {
+    // Joining is no beginning: it brings no bytes.
+    let beginning = visitor.begins()?;
+    let answer = if !stream || nothing {
         let view = door.engine.create(create).await?;
-        return Ok(created(door, &origin, &view));
-    }
-    with_upload(door, &origin, create, append, body).await
+        created(door, &origin, &view)
+    } else {
+        with_upload(door, &origin, create, append, body).await?
+    };
+    beginning.keep();
+    Ok(answer)
 }
 
 /// The ids of a final's parts, each with the text that named it.

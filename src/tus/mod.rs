@@ -23,8 +23,8 @@ use crate::protocol::base_path::{BasePath, Target};
 use crate::protocol::location::{Origin, Via};
 use crate::protocol::method::{self, TusMethod};
 use crate::protocol::version;
-use crate::security::auth::Auth;
 use crate::security::cors::Cors;
+use crate::security::gate::Gate;
 use crate::upload::UploadId;
 
 /// `Allow` of the collection.
@@ -39,7 +39,7 @@ pub struct Settings {
     /// `None`: no CORS headers at all.
     pub cors: Option<Cors>,
     /// Who asks.
-    pub auth: Arc<Auth>,
+    pub gate: Arc<Gate>,
     /// GET of finished uploads.
     pub download: bool,
     /// DELETE.
@@ -131,16 +131,18 @@ impl Door {
         if method == TusMethod::Options {
             return Ok(options::answer(self)); // a browser's preflight bears no credential
         }
-        let who = self.settings.auth.who(head)?;
+        let by = self.settings.gate.enter(head, method == TusMethod::Head)?;
         if let Target::Upload(id) = &target {
-            self.engine.permit(id, &who).await?;
+            self.engine.permit(id, &by.who).await?;
         }
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),
-            (TusMethod::Post, Target::Collection) => create::answer(self, head, &who, body).await,
+            (TusMethod::Post, Target::Collection) => create::answer(self, head, &by, body).await,
             (_, Target::Collection) => Err(Reject::MethodNotAllowed { allow: COLLECTION }),
             (TusMethod::Head, Target::Upload(id)) => head::answer(self, &id).await,
-            (TusMethod::Patch, Target::Upload(id)) => patch::answer(self, &id, head, body).await,
+            (TusMethod::Patch, Target::Upload(id)) => {
+                patch::answer(self, &id, head, &by, body).await
+            }
             (TusMethod::Delete, Target::Upload(id)) if self.settings.termination => {
                 terminate::answer(self, &id).await
             }

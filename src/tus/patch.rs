@@ -12,12 +12,14 @@ use crate::error::Reject;
 use crate::protocol::checksum::{self, ChecksumError, UploadChecksum};
 use crate::protocol::offset::UploadOffset;
 use crate::protocol::{length, media};
+use crate::security::gate::Visitor;
 use crate::upload::UploadId;
 
 pub(super) async fn answer<B>(
     door: &Door,
     id: &UploadId,
     head: &Parts,
+    by: &Visitor<'_>,
     body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
@@ -28,7 +30,7 @@ where
     }
     let claimed = UploadOffset::from_headers(&head.headers)?.0;
     let declared = length::declared(&head.headers)?;
-    let append = append(&head.headers, claimed, declared, &body)?;
+    let append = append(&head.headers, claimed, declared, by, &body)?;
     let appended = door.engine.append(id, append, body).await?;
     Ok(respond::appended(StatusCode::NO_CONTENT, &appended))
 }
@@ -38,6 +40,7 @@ pub(super) fn append<B: Body>(
     headers: &HeaderMap,
     claimed: u64,
     declared: Option<u64>,
+    by: &Visitor<'_>,
     body: &B,
 ) -> Result<Append, Reject> {
     let checksum = UploadChecksum::from_headers(headers).map_err(|error| match error {
@@ -51,5 +54,7 @@ pub(super) fn append<B: Body>(
         body_length: body.size_hint().exact(),
         checksum,
         trailer_announced,
+        by: by.who.user().cloned(),
+        pace: by.pace(),
     })
 }

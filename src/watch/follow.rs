@@ -15,7 +15,7 @@ use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
 use crate::protocol::bearer;
 use crate::security::admin::Visitor;
-use crate::security::auth::{Auth, Who};
+use crate::security::auth::{Auth, Unauthorized, Who};
 use crate::security::user::User;
 use crate::upload::UploadId;
 
@@ -91,20 +91,24 @@ impl Follower {
         head: &Parts,
         tokens: Vec<String>,
     ) -> Result<Self, Reject> {
-        Ok(Self {
+        let follower = Self {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
             visitor: settings.guard.watcher(head),
-            auth: settings.auth.clone(),
-            named: settings.auth.named(head)?,
+            auth: settings.gate.auth().clone(),
+            named: settings.gate.auth().named(head)?,
             tokens,
             most: settings.max_subscriptions,
-        })
+        };
+        // Who shows its token in a message is nobody yet.
+        let who = follower.who().unwrap_or_default();
+        settings.gate.let_in(head, false, Ok(who))?;
+        Ok(follower)
     }
 
     /// Who follows, by all that was shown up to now.
-    pub(super) fn who(&self) -> Result<Who, Reject> {
-        Ok(self.auth.of(self.named.clone(), self.shown())?)
+    pub(super) fn who(&self) -> Result<Who, Unauthorized> {
+        self.auth.of(self.named.clone(), self.shown())
     }
 
     /// Resolves when the server stops.

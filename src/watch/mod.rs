@@ -17,8 +17,8 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
-use crate::security::auth::Auth;
 use crate::security::cors::Cors;
+use crate::security::gate::Gate;
 
 /// The paths of this door.
 const PATH: &str = "/progress";
@@ -32,7 +32,7 @@ pub struct Settings {
     /// How requests come in, and under which name.
     pub via: Via,
     /// Who asks.
-    pub auth: Arc<Auth>,
+    pub gate: Arc<Gate>,
     /// Who may follow all uploads.
     pub guard: AdminDoor,
     /// The most uploads that one connection follows by name.

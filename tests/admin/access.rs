@@ -3,11 +3,12 @@
 use crate::support::{Process, start, start_with};
 
 const TOKEN: &str = "a-token-of-the-tests";
-const PATHS: [(&str, &str); 7] = [
+const PATHS: [(&str, &str); 8] = [
     ("GET", "/metrics"),
     ("GET", "/admin/uploads/active"),
     ("GET", "/admin/uploads/metrics"),
     ("GET", "/admin/uploads/storage"),
+    ("GET", "/admin/users"),
     ("GET", "/admin/uploads/none"),
     ("POST", "/admin/uploads/none/cancel"),
     ("POST", "/admin/cleanup"),
@@ -179,6 +180,7 @@ async fn wrong_methods_and_paths_are_told_so() {
         ("/admin/uploads/none", "GET, HEAD"),
         ("/admin/uploads/none/cancel", "POST"),
         ("/admin/cleanup", "POST"),
+        ("/admin/users", "GET, HEAD"),
     ] {
         let wrong = if allow == "POST" {
             ["GET", "DELETE"]

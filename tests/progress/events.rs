@@ -309,6 +309,8 @@ async fn one_who_follows_all_is_told_how_an_upload_ended_before_it_was_looked_at
         body_length: Some(3),
         checksum: None,
         trailer_announced: false,
+        by: None,
+        pace: None,
     };
     let body = Full::new(Bytes::from_static(b"abc"));
     let (view, None) = engine

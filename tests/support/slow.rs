@@ -13,6 +13,8 @@ use highwater::config::{Durability, Share};
 use highwater::engine::{Engine, NO_LIMIT, Options, SessionOptions};
 use highwater::lock::memory::MemoryLocker;
 use highwater::lock::{Guard, Locker};
+use highwater::security::quota::Bounds;
+use highwater::security::types::Types;
 use highwater::state::memory::MemoryState;
 use highwater::upload::UploadId;
 use tokio::sync::Semaphore;
@@ -81,6 +83,8 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         keep_partials: true,
         network_timeout: None,
         pause_after: Duration::from_secs(5),
+        bounds: Bounds::default(),
+        types: Types::default(),
         sessions: SessionOptions::default(),
         power_cuts: 0,
         disk_warn: Share::Bytes(0),

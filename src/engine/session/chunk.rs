@@ -19,11 +19,12 @@ use crate::error::Reject;
 use crate::lock::Guard;
 use crate::protocol::checksum::{Algorithm, Digest};
 use crate::protocol::sha256::Sum;
+use crate::security::rate::Pace;
 use crate::state::{Detail, Mark, Promise};
 use crate::upload::{Record, UploadId};
 
 /// What comes with a chunk's body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ChunkBody {
     /// `Content-Length`; `None` for a chunked body.
     pub length: Option<u64>,
@@ -31,6 +32,8 @@ pub struct ChunkBody {
     pub sum: Option<Sum>,
     /// It waits for its turn, unless so many wait already.
     pub waiting: usize,
+    /// How fast it may come in; `None`: as it likes.
+    pub pace: Option<Pace>,
 }
 
 /// What became of it.
@@ -194,6 +197,8 @@ impl Inner {
     ) -> Result<(Option<Sum>, bool), Reject> {
         let size = arrived.size();
         match ended {
+            // A chunk's length is its session's, which was reserved with it.
+            Ended::Unaffordable(excess) => return Err(Reject::excess(excess, true, None)),
             Ended::Eof(_) if ingest.room > 0 => return Err(Reject::ChunkTooShort { size }),
             Ended::Eof(_) => {}
             Ended::Overflow => return Err(Reject::ChunkTooLong { size }),
@@ -347,6 +352,7 @@ impl Arriving<'_> {
         let hashed = self.chunk.sum.is_some() || known > 0;
         ingest.digest = hashed.then(|| Digest::new(Algorithm::Sha256));
         ingest.known = known;
+        ingest.pace.clone_from(&self.chunk.pace);
         if known == 0 {
             ingest.front = self.session.front_before(self.number);
         }

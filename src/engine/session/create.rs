@@ -41,7 +41,7 @@ impl Engine {
     /// A new session, and its token, which is told only here.
     ///
     /// # Errors
-    /// `DiskLow`, `TooLarge`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
+    /// `DiskLow`, `TooLarge`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
     pub async fn create_session(&self, new: NewSession) -> Result<(OwnedSession, String), Reject> {
         let inner = self.inner.clone();
         self.inner
@@ -111,6 +111,10 @@ impl Inner {
     ) -> Result<(OwnedSession, String), Reject> {
         self.levels.admits()?;
         let chunk_size = self.chunk_size(&new)?;
+        let by = new.by.as_deref();
+        self.judge_type(Some(&new.metadata), by, false)?;
+        let id = UploadId::random();
+        let _reserved = self.reserve(&id, by, (new.size, true))?;
         let token = token()?;
         let facts = Facts {
             filename: new.filename,
@@ -121,7 +125,6 @@ impl Inner {
             file_hash: new.file_hash,
             token: Sum::of(token.as_bytes()),
         };
-        let id = UploadId::random();
         // Its files are no orphans while there is no record yet.
         let _held = self.locks.try_lock(&id);
         let record = Record {

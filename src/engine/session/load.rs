@@ -94,8 +94,9 @@ impl Inner {
             return Err(Reject::NotFound);
         }
         let size = session.size_of(of.number);
-        let created = whole.record().created;
-        let mut image = Image::new(id, Record::new(Kind::Partial, Some(size), created));
+        let whole = whole.record();
+        let mut image = Image::new(id, Record::new(Kind::Partial, Some(size), whole.created));
+        image.record.owner = whole.owner;
         image.record.power_cuts = self.options.power_cuts;
         image.blob = Arc::new(session.blob(of.number));
         image.chunk = Some(of);

@@ -13,6 +13,7 @@ use super::super::table::Entry;
 use super::{ChunkBody, Chunked, Session};
 use crate::error::Reject;
 use crate::protocol::sha256::{Hasher, Sum};
+use crate::security::rate::Pace;
 
 impl Inner {
     /// Compares it with the file; nothing is written.
@@ -30,7 +31,7 @@ impl Inner {
         let range = session.range(number);
         let size = range.end - range.start;
         let came = tokio::select! {
-            came = self.sum_of_body(body, size) => came?,
+            came = self.sum_of_body(body, size, chunk.pace.as_ref()) => came?,
             () = self.stop.cancelled() => return Err(Reject::Stopping),
         };
         if chunk.sum.is_some_and(|named| named != came) {
@@ -50,7 +51,12 @@ impl Inner {
     }
 
     /// SHA-256 of a body that must have so many bytes.
-    async fn sum_of_body<B>(&self, mut body: B, size: u64) -> Result<Sum, Reject>
+    async fn sum_of_body<B>(
+        &self,
+        mut body: B,
+        size: u64,
+        pace: Option<&Pace>,
+    ) -> Result<Sum, Reject>
     where
         B: Body<Data = Bytes> + Send + Unpin,
     {
@@ -58,6 +64,9 @@ impl Inner {
         let mut hasher = Hasher::default();
         let mut left = size;
         loop {
+            while let Some(rest) = pace.and_then(Pace::rest) {
+                tokio::time::sleep(rest).await;
+            }
             let frame = timeout(patience, body.frame()).await;
             let Some(frame) = frame.map_err(|_| Reject::IdleRequest)? else {
                 break;
@@ -70,6 +79,9 @@ impl Inner {
                 .checked_sub(bytes.len() as u64)
                 .ok_or(Reject::ChunkTooLong { size })?;
             hasher.update(&bytes);
+            if let Some(pace) = pace {
+                pace.came(bytes.len());
+            }
         }
         if left > 0 {
             return Err(Reject::ChunkTooShort { size });

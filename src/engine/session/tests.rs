@@ -34,6 +34,7 @@ async fn send(engine: &Engine, owned: &OwnedSession, n: u32) -> Result<Chunked, 
         length: Some(CHUNK),
         sum: None,
         waiting: 1,
+        pace: None,
     };
     let bytes = vec![7; usize::try_from(CHUNK).expect("a length")];
     engine
@@ -136,6 +137,8 @@ async fn a_chunk_that_is_cancelled_is_missing_again() {
         body_length: Some(3),
         checksum: None,
         trailer_announced: false,
+        by: None,
+        pace: None,
     };
     let body = Full::new(Bytes::from_static(b"abc"));
     engine.append(&chunk, append, body).await.expect("a begin");

@@ -3,9 +3,10 @@
 //!
 //! Claims: `sub` is the user, `exp` must be there, `nbf` holds; `aud` and `iss` are as the options say, and a token that names
 //! an audience is refused where the server has none. Optional: `upload_max_size` and `upload_quota` in bytes, `upload_types`
-//! as a list of media types.
+//! as a list of media types, `upload_max_open`, `upload_max_per_hour`, `upload_request_rate` and `upload_byte_rate`.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use super::{FromFile, Unauthorized};
 use crate::protocol::sha256::Sum;
+use crate::security::rate::SLOWEST;
 use crate::security::user::{Limits, User};
 use crate::upload::UserId;
 
@@ -64,6 +66,10 @@ struct Claims {
     upload_max_size: Option<u64>,
     upload_quota: Option<u64>,
     upload_types: Option<Vec<String>>,
+    upload_max_open: Option<u64>,
+    upload_max_per_hour: Option<u64>,
+    upload_request_rate: Option<NonZeroU64>,
+    upload_byte_rate: Option<NonZeroU64>,
 }
 
 impl Jwt {
@@ -89,6 +95,10 @@ impl Jwt {
                 max_size: claims.upload_max_size,
                 quota: claims.upload_quota,
                 types: claims.upload_types,
+                open_uploads: claims.upload_max_open,
+                uploads_per_hour: claims.upload_max_per_hour,
+                request_rate: claims.upload_request_rate,
+                byte_rate: claims.upload_byte_rate.map(|rate| rate.max(SLOWEST)),
             },
         });
         let mut good = self.remembered();
@@ -101,6 +111,11 @@ impl Jwt {
             good.insert(sum, Good { user, expires });
         }
         Ok(user)
+    }
+
+    pub(super) fn users(&self) -> Vec<Arc<User>> {
+        let good = self.remembered();
+        good.values().map(|good| good.user.clone()).collect()
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Good>> {

@@ -7,15 +7,22 @@
 //! max_size = "2GiB"                           # all optional from here on
 //! quota = "10GiB"
 //! types = ["image/*", "video/mp4"]
+//! open_uploads = 5                            # at a time
+//! uploads_per_hour = 100
+//! request_rate = 50                           # a second
+//! byte_rate = "10MiB"                         # a second
 //! ```
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::FromFile;
 use crate::protocol::sha256::Sum;
+use crate::security::rate::SLOWEST;
+use crate::security::types::MediaTypes;
 use crate::security::user::{Limits, User};
 use crate::units;
 use crate::upload::UserId;
@@ -43,9 +50,17 @@ struct Line {
     max_size: Option<String>,
     quota: Option<String>,
     types: Option<Vec<String>>,
+    open_uploads: Option<u64>,
+    uploads_per_hour: Option<u64>,
+    request_rate: Option<NonZeroU64>,
+    byte_rate: Option<String>,
 }
 
 impl Tokens {
+    pub(super) fn users(&self) -> Vec<Arc<User>> {
+        self.0.values().cloned().collect()
+    }
+
     pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
         self.0.get(&Sum::of(token.as_bytes()).0).cloned()
     }
@@ -95,10 +110,20 @@ impl Line {
             _ => return Err("either token or token_sha256".into()),
         };
         let size = |text: Option<String>| text.map(|text| units::size(&text)).transpose();
+        let types = self.types.iter().flatten().map(String::as_str);
+        MediaTypes::of(types).map_err(|error| format!("types: {error}"))?;
+        let byte_rate = size(self.byte_rate)?.map(|rate| {
+            let rate = NonZeroU64::new(rate).filter(|rate| *rate >= SLOWEST);
+            rate.ok_or_else(|| format!("byte_rate: at least {SLOWEST}"))
+        });
         let limits = Limits {
             max_size: size(self.max_size)?,
             quota: size(self.quota)?,
             types: self.types,
+            open_uploads: self.open_uploads,
+            uploads_per_hour: self.uploads_per_hour,
+            request_rate: self.request_rate,
+            byte_rate: byte_rate.transpose()?,
         };
         Ok((sum, User { id, limits }))
     }
@@ -162,6 +187,18 @@ mod tests {
                 "many",
             ),
             ("[[user]]\nid=\"a\"\ntoken_sha256=\"abc\"", "token_sha256"),
+            (
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\ntypes=[\"images\"]",
+                "images",
+            ),
+            (
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\nbyte_rate=\"1\"",
+                "byte_rate",
+            ),
+            (
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\nrequest_rate=0",
+                "line 4",
+            ),
         ] {
             let told = Tokens::parse(text.as_bytes(), &()).unwrap_err();
             assert!(told.contains(why), "{told}");

@@ -1,0 +1,138 @@
+//! The one gate before every door of the users': who asks, and whether not too often. Decided on the head alone.
+//!
+//! HEAD is never refused for how often it comes, since clients take that for the end of an upload; nor is OPTIONS, with which
+//! browsers ask before they send anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+
+use super::auth::{Auth, Peer, Unauthorized, Who};
+use super::rate::{Allowed, Beginning, Key, Pace, Rates, TooFast};
+use crate::protocol::address;
+
+/// The gate; every door has the same.
+#[derive(Debug)]
+pub struct Gate {
+    auth: Arc<Auth>,
+    rates: Rates,
+    allowed: Allowed,
+    behind_proxy: bool,
+}
+
+/// Whom the gate does not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The credential is missing, or not valid.
+    Unauthorized(Unauthorized),
+    /// Too soon, by so much.
+    TooFast(Duration),
+}
+
+impl From<Unauthorized> for Refused {
+    fn from(error: Unauthorized) -> Self {
+        Self::Unauthorized(error)
+    }
+}
+
+impl From<TooFast> for Refused {
+    fn from(TooFast(wait): TooFast) -> Self {
+        Self::TooFast(wait)
+    }
+}
+
+/// Somebody who was let in.
+#[derive(Debug)]
+pub struct Visitor<'g> {
+    gate: &'g Gate,
+    key: Key,
+    allowed: Allowed,
+    /// Who.
+    pub who: Who,
+}
+
+impl Gate {
+    /// A gate that tells by `auth` who asks.
+    #[must_use]
+    pub fn new(auth: Arc<Auth>, allowed: Allowed, behind_proxy: bool) -> Self {
+        Self {
+            auth,
+            rates: Rates::default(),
+            allowed,
+            behind_proxy,
+        }
+    }
+
+    /// How it tells who asks.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    /// How fast everybody may be, of whom nothing else is said.
+    #[must_use]
+    pub fn allowed(&self) -> Allowed {
+        self.allowed
+    }
+
+    /// Who asks; of a request that is `free`, however often.
+    ///
+    /// # Errors
+    /// Whom it refuses, and why.
+    pub fn enter(&self, head: &Parts, free: bool) -> Result<Visitor<'_>, Refused> {
+        self.let_in(head, free, self.auth.who(head))
+    }
+
+    /// The same, where it was found out already who asks. One who is not believed counts by address, so that tokens cannot be
+    /// tried at any rate.
+    ///
+    /// # Errors
+    /// Whom it refuses, and why.
+    pub fn let_in(
+        &self,
+        head: &Parts,
+        free: bool,
+        who: Result<Who, Unauthorized>,
+    ) -> Result<Visitor<'_>, Refused> {
+        let user = who.as_ref().ok().and_then(Who::user);
+        let key = match user {
+            Some(user) => Key::User(user.id.clone()),
+            None => self.address(head),
+        };
+        let allowed = user.map_or(self.allowed, |user| self.allowed.of_user(&user.limits));
+        if !free {
+            self.rates.request(&key, allowed)?;
+        }
+        Ok(Visitor {
+            gate: self,
+            key,
+            allowed,
+            who: who?,
+        })
+    }
+
+    fn address(&self, head: &Parts) -> Key {
+        let told = self.behind_proxy.then(|| address::forwarded(&head.headers));
+        match (told.flatten(), head.extensions.get().copied()) {
+            (Some(address), _) | (None, Some(Peer::Address(address))) => Key::of(address),
+            (None, Some(Peer::Local) | None) => Key::Local,
+        }
+    }
+}
+
+impl Visitor<'_> {
+    /// An upload is to be begun.
+    ///
+    /// # Errors
+    /// `TooFast`.
+    pub fn begins(&self) -> Result<Beginning, Refused> {
+        Ok(self.gate.rates.upload(&self.key, self.allowed)?)
+    }
+
+    /// How fast bodies may come in; `None`: as they like.
+    #[must_use]
+    pub fn pace(&self) -> Option<Pace> {
+        self.gate.rates.pace(&self.key, self.allowed)
+    }
+}

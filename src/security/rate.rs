@@ -1,0 +1,359 @@
+//! How fast: requests and bytes a second, and uploads an hour, of each user; where nobody is asked, of each address.
+//!
+//! Not crate governor: its keyed limiters have one rate for all keys, and users have rates of their own; it refuses more at
+//! once than its burst, where a frame is to be paid off in time; and what was counted cannot be given back.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::user::Limits;
+use crate::protocol::address;
+use crate::upload::UserId;
+
+/// The least that a body may be slowed down to, in bytes a second: below it proxies and clients would take it for dead.
+pub const SLOWEST: NonZeroU64 = NonZeroU64::new(1024).expect("more than 0");
+
+const SECOND: u64 = 1_000_000_000;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Nanoseconds on a clock that never jumps.
+fn now() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    // Not from 0 on: what was full before the start is empty.
+    let since = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_nanos())
+        .unwrap_or(u64::MAX)
+        .saturating_add(SECOND)
+}
+
+/// A second's worth at once, and then as much as the rate gives. One number: the moment at which all of it is paid off.
+#[derive(Debug, Default)]
+struct Bucket(AtomicU64);
+
+impl Bucket {
+    /// Takes one, if there is one. `Err`: how long until then.
+    fn take(&self, rate: NonZeroU64, now: u64) -> Result<(), Duration> {
+        let cost = SECOND / rate;
+        let take = |paid: u64| {
+            let next = paid.max(now) + cost;
+            (next - now <= SECOND.max(cost)).then_some(next)
+        };
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .map(drop)
+            .map_err(|paid| {
+                Duration::from_nanos((paid.max(now) + cost).saturating_sub(now + SECOND.max(cost)))
+            })
+    }
+
+    /// Takes so much, whatever there is.
+    fn charge(&self, rate: NonZeroU64, amount: u64, now: u64) {
+        let cost = u128::from(amount) * u128::from(SECOND) / u128::from(rate.get());
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+        let charge = |paid: u64| Some(paid.max(now).saturating_add(cost));
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, charge);
+    }
+
+    /// How long until what was taken is no more than a second's worth.
+    fn owes(&self, now: u64) -> Duration {
+        let paid = self.0.load(Ordering::Acquire);
+        Duration::from_nanos(paid.saturating_sub(now.saturating_add(SECOND)))
+    }
+
+    fn is_empty(&self, now: u64) -> bool {
+        self.0.load(Ordering::Acquire) <= now
+    }
+}
+
+/// Whose rates these are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A user's.
+    User(UserId),
+    /// An address's; of IPv6, a whole subscriber's.
+    Address(IpAddr),
+    /// Of all who come by the Unix socket.
+    Local,
+}
+
+impl Key {
+    /// Of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self::Address(address::subscriber(address))
+    }
+}
+
+/// What one has done lately.
+#[derive(Debug, Default)]
+struct Account {
+    requests: Bucket,
+    bytes: Bucket,
+    /// When uploads were begun, within the last hour.
+    begun: Mutex<VecDeque<u64>>,
+}
+
+impl Account {
+    fn begun(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was begun, without what is too long ago.
+    fn lately(&self, now: u64) -> MutexGuard<'_, VecDeque<u64>> {
+        let mut begun = self.begun();
+        let hour = u64::try_from(HOUR.as_nanos()).unwrap_or(u64::MAX);
+        while begun
+            .front()
+            .is_some_and(|at| at.saturating_add(hour) <= now)
+        {
+            begun.pop_front();
+        }
+        begun
+    }
+
+    fn rests(&self, now: u64) -> bool {
+        self.requests.is_empty(now) && self.bytes.is_empty(now) && self.lately(now).is_empty()
+    }
+}
+
+/// What everybody may do, of whom nothing else is said; `None`: as they like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Requests a second.
+    pub requests: Option<NonZeroU64>,
+    /// Bytes of bodies a second.
+    pub bytes: Option<NonZeroU64>,
+    /// Uploads begun within an hour.
+    pub uploads: Option<u64>,
+}
+
+impl Allowed {
+    /// The same for a user of whom something is said.
+    #[must_use]
+    pub fn of_user(self, limits: &Limits) -> Self {
+        Self {
+            requests: limits.request_rate.or(self.requests),
+            bytes: limits.byte_rate.or(self.bytes),
+            uploads: limits.uploads_per_hour.or(self.uploads),
+        }
+    }
+}
+
+/// So long until it is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooFast(pub Duration);
+
+/// Accounts are found under one of so many locks.
+const SHARDS: usize = 16;
+/// So many of them under one lock are kept; past that, those at rest go.
+const ROOM: usize = 512;
+
+type Accounts = Mutex<HashMap<Key, Arc<Account>>>;
+
+/// Everybody's accounts.
+#[derive(Debug, Default)]
+pub struct Rates {
+    hash: RandomState,
+    shards: [Accounts; SHARDS],
+}
+
+impl Rates {
+    fn account(&self, key: &Key) -> Arc<Account> {
+        let hash = self.hash.hash_one(key);
+        let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        let mut accounts = self.shards[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = accounts.get(key) {
+            return known.clone();
+        }
+        if accounts.len() >= ROOM && accounts.len().is_power_of_two() {
+            let now = now();
+            accounts.retain(|_, of| Arc::strong_count(of) > 1 || !of.rests(now));
+        }
+        accounts.entry(key.clone()).or_default().clone()
+    }
+
+    /// A request.
+    ///
+    /// # Errors
+    /// If it comes too soon.
+    pub fn request(&self, key: &Key, allowed: Allowed) -> Result<(), TooFast> {
+        let Some(rate) = allowed.requests else {
+            return Ok(());
+        };
+        let taken = self.account(key).requests.take(rate, now());
+        taken.map_err(TooFast)
+    }
+
+    /// An upload that is to be begun. It does not count where what is answered is dropped before it is kept.
+    ///
+    /// # Errors
+    /// If as many were begun within the last hour as may be.
+    pub fn upload(&self, key: &Key, allowed: Allowed) -> Result<Beginning, TooFast> {
+        let Some(most) = allowed.uploads else {
+            return Ok(Beginning(None));
+        };
+        let account = self.account(key);
+        let at = now();
+        let mut begun = account.lately(at);
+        if begun.len() as u64 >= most {
+            let first = begun.front().map_or(0, |first| at - first);
+            return Err(TooFast(HOUR.saturating_sub(Duration::from_nanos(first))));
+        }
+        begun.push_back(at);
+        drop(begun);
+        Ok(Beginning(Some((account, at))))
+    }
+
+    /// The pace of a body.
+    #[must_use]
+    pub fn pace(&self, key: &Key, allowed: Allowed) -> Option<Pace> {
+        let rate = allowed.bytes?;
+        let account = self.account(key);
+        Some(Pace { account, rate })
+    }
+}
+
+/// An upload that is being begun.
+#[derive(Debug)]
+pub struct Beginning(Option<(Arc<Account>, u64)>);
+
+impl Beginning {
+    /// It was begun.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if let Some((account, at)) = self.0.take() {
+            let mut begun = account.begun();
+            if let Some(last) = begun.iter().rposition(|begun| *begun == at) {
+                begun.remove(last);
+            }
+        }
+    }
+}
+
+/// How fast a user's bodies come in, all of them together.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    account: Arc<Account>,
+    rate: NonZeroU64,
+}
+
+impl Pace {
+    /// Bytes came.
+    pub fn came(&self, bytes: usize) {
+        self.account.bytes.charge(self.rate, bytes as u64, now());
+    }
+
+    /// How long to read nothing now; at most a moment, since others may come and go meanwhile.
+    #[must_use]
+    pub fn rest(&self) -> Option<Duration> {
+        const MOST: Duration = Duration::from_millis(500);
+        let owed = self.account.bytes.owes(now());
+        (!owed.is_zero()).then(|| owed.min(MOST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(n: u64) -> NonZeroU64 {
+        NonZeroU64::new(n).unwrap()
+    }
+
+    #[test]
+    fn a_seconds_worth_at_once_and_then_the_rate() {
+        let bucket = Bucket::default();
+        let at = 5 * SECOND;
+        for _ in 0..4 {
+            assert_eq!(bucket.take(rate(4), at), Ok(()));
+        }
+        let wait = bucket.take(rate(4), at).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(250));
+        assert!(bucket.take(rate(4), at + SECOND / 4 - 1).is_err());
+        assert_eq!(bucket.take(rate(4), at + SECOND / 4), Ok(()));
+        assert!(bucket.take(rate(4), at + SECOND / 4).is_err());
+        // After a rest it is a second's worth again, and no more.
+        let later = at + 100 * SECOND;
+        assert_eq!(
+            (0..9)
+                .filter(|_| bucket.take(rate(4), later).is_ok())
+                .count(),
+            4
+        );
+        // Slower than one a second is not asked for, and one a second is one.
+        let slow = Bucket::default();
+        assert_eq!(slow.take(rate(1), at), Ok(()));
+        assert_eq!(slow.take(rate(1), at), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn bytes_are_paid_off_in_time() {
+        let bucket = Bucket::default();
+        let at = 5 * SECOND;
+        bucket.charge(rate(1000), 1000, at);
+        assert_eq!(bucket.owes(at), Duration::ZERO);
+        bucket.charge(rate(1000), 500, at);
+        assert_eq!(bucket.owes(at), Duration::from_millis(500));
+        assert_eq!(bucket.owes(at + SECOND / 4), Duration::from_millis(250));
+        assert!(!bucket.is_empty(at + SECOND) && bucket.is_empty(at + 3 * SECOND / 2));
+        bucket.charge(rate(1), u64::MAX, at);
+        assert!(bucket.owes(at) > Duration::from_hours(1000));
+    }
+
+    #[test]
+    fn uploads_an_hour_are_those_that_were_begun() {
+        let rates = Rates::default();
+        let allowed = Allowed {
+            uploads: Some(2),
+            ..Allowed::default()
+        };
+        let key = Key::of("192.0.2.1".parse().unwrap());
+        drop(rates.upload(&key, allowed).unwrap());
+        rates.upload(&key, allowed).unwrap().keep();
+        rates.upload(&key, allowed).unwrap().keep();
+        let TooFast(wait) = rates.upload(&key, allowed).unwrap_err();
+        assert!(wait > Duration::from_mins(59) && wait <= HOUR, "{wait:?}");
+        let other = Key::of("192.0.2.2".parse().unwrap());
+        assert!(rates.upload(&other, allowed).is_ok());
+        let account = rates.account(&key);
+        assert_eq!(account.lately(now() + SECOND * 3600).len(), 0);
+        let none = Allowed {
+            uploads: Some(0),
+            ..Allowed::default()
+        };
+        assert_eq!(rates.upload(&other, none).unwrap_err(), TooFast(HOUR));
+    }
+
+    #[test]
+    fn accounts_at_rest_do_not_stay() {
+        let rates = Rates::default();
+        let allowed = Allowed {
+            requests: Some(rate(1_000_000)),
+            ..Allowed::default()
+        };
+        for n in 0..200_000_u32 {
+            let key = Key::of(IpAddr::V4(n.into()));
+            rates.request(&key, allowed).unwrap();
+        }
+        let kept: usize = rates
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().len())
+            .sum();
+        assert!(kept <= 2 * ROOM * SHARDS, "{kept}");
+    }
+}
