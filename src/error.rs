@@ -48,6 +48,9 @@ pub enum Reject {
     /// No such upload (or not the client's).
     #[error("there is no such upload; create a new one")]
     NotFound,
+    /// A path that is nobody's.
+    #[error("there is nothing at this path; look at the address")]
+    NoSuchResource,
     /// No such method on this resource.
     #[error("this resource takes {allow}")]
     MethodNotAllowed {
@@ -315,11 +318,11 @@ impl Verdict {
     /// What a verdict is as an answer.
     ///
     /// # Errors
-    /// `Unauthorized`, `ForeignOrigin`, or `NotFound` for what is hidden.
+    /// `Unauthorized`, `ForeignOrigin`, or, for what is hidden, that of a path that is nobody's.
     pub const fn check(self) -> Result<(), Reject> {
         match self {
             Self::Allowed => Ok(()),
-            Self::Hidden => Err(Reject::NotFound),
+            Self::Hidden => Err(Reject::NoSuchResource),
             Self::Unauthorized => Err(Reject::Unauthorized),
             Self::ForeignOrigin => Err(Reject::ForeignOrigin),
         }
@@ -352,6 +355,7 @@ impl Reject {
             Self::ForeignOrigin => (403, "foreign-origin"),
             Self::QuotaExceeded(_) => (403, "quota-exceeded"),
             Self::NotFound => (404, "not-found"),
+            Self::NoSuchResource => (404, "no-such-resource"),
             Self::NoSuchChunk { .. } => (404, "no-such-chunk"),
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),

@@ -193,7 +193,7 @@ async fn the_page_of_operators_is_where_their_api_is() {
         .header("Host", "rebound.example")
         .send()
         .await;
-    assert_eq!((rebound.status, &*rebound.code), (404, "not-found"));
+    assert_eq!((rebound.status, &*rebound.code), (404, "no-such-resource"));
     // With a token it is for everybody: the page asks for the token, and shows nothing without.
     let server = start_with(|config| {
         config.behind_proxy = true;

@@ -152,7 +152,7 @@ async fn what_patch_refuses_from_the_head_alone() {
             "not-found",
         ),
         (server.patch("/files/", 0, "a"), 405, "method-not-allowed"),
-        (server.patch("/elsewhere", 0, "a"), 404, "not-found"),
+        (server.patch("/elsewhere", 0, "a"), 404, "no-such-resource"),
     ] {
         let wire = String::from_utf8_lossy(&request.to_bytes()).into_owned();
         let reply = request.send().await;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod chunks;
+mod door;
 mod ends;
 
 use highwater::protocol::checksum::Algorithm;

@@ -49,6 +49,7 @@ enum Target {
     Nothing,
 }
 
+const UPLOADS: &str = "/admin/uploads/";
 const READ: &str = "GET, HEAD";
 const CHANGE: &str = "POST";
 
@@ -61,7 +62,7 @@ impl Target {
             "/admin/users" => return Self::Users,
             _ => {}
         }
-        match path.strip_prefix("/admin/uploads/") {
+        match path.strip_prefix(UPLOADS) {
             Some("active") => Self::Active,
             Some("metrics") => Self::Overview,
             Some("storage") => Self::Storage,
@@ -138,7 +139,9 @@ impl Door {
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
-            Target::Nothing => Err(Reject::NotFound),
+            // A name that no upload can have is that of one that there is not.
+            Target::Nothing if head.uri.path().starts_with(UPLOADS) => Err(Reject::NotFound),
+            Target::Nothing => Err(Reject::NoSuchResource),
         }
     }
 }

@@ -22,8 +22,7 @@ pub(super) struct Doors {
     pub(super) web: Option<Web>,
     pub(super) watch: watch::App,
     pub(super) admin: Admin,
-    /// `None`: switched off.
-    pub(super) sessions: Option<session::App>,
+    pub(super) sessions: session::App,
     /// Whatever is no other's.
     pub(super) tus: tus::App,
 }
@@ -61,9 +60,9 @@ impl Doors {
         if Admin::has(path) {
             return self.admin.answer(request).await;
         }
-        match &self.sessions {
-            Some(sessions) if sessions.has(path) => sessions.answer(request).await,
-            _ => self.tus.answer(request).await,
+        if self.sessions.has(path) {
+            return self.sessions.answer(request).await;
         }
+        self.tus.answer(request).await
     }
 }

@@ -95,6 +95,8 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         timeout: config.progress_timeout,
     };
     let sessions = session::Settings {
+        enabled: !config.disable_sessions,
+        termination: !config.disable_termination,
         base_path: settings.base_path.clone(),
         via: settings.via.clone(),
         cors: settings.cors.clone(),
@@ -104,7 +106,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     let app = Doors {
         web: (!config.no_pages).then(|| Web::new(&pages)),
         watch: watch::App::new(engine.clone(), watch),
-        sessions: (!config.disable_sessions).then(|| session::App::new(engine.clone(), sessions)),
+        sessions: session::App::new(engine.clone(), sessions),
         admin: Admin::new(engine.clone(), guard, settings.gate.clone()),
         tus: tus::App::new(engine.clone(), settings),
     };

@@ -28,6 +28,8 @@ const PATH: &str = "/uploads/";
 
 /// What the door needs to know.
 pub struct Settings {
+    /// Without it every path of the API says so.
+    pub enabled: bool,
     /// Where the uploads are.
     pub base_path: BasePath,
     /// How requests come in, and under which name.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub cors: Option<Cors>,
     /// Who asks.
     pub gate: Arc<Gate>,
+    /// Whether a client may end a session for good.
+    pub termination: bool,
     /// How long a JSON body may be silent.
     pub patience: Option<Duration>,
 }
@@ -83,7 +87,7 @@ impl Target<'_> {
         match self {
             Self::Initialize | Self::Chunk(..) | Self::Finalize(_) => "OPTIONS, POST",
             Self::Session(_) => "OPTIONS, DELETE",
-            Self::Status(_) | Self::Resume(_) => "OPTIONS, GET",
+            Self::Status(_) | Self::Resume(_) => "OPTIONS, GET, HEAD",
             Self::Nothing => "OPTIONS",
         }
     }
@@ -97,14 +101,17 @@ impl App {
         Self { door }
     }
 
-    /// Whether a path is this door's. Where the tus uploads themselves lie under `/uploads/`, only what can be none of them.
+    /// Whether a path is this door's. Where the tus uploads themselves lie under `/uploads/`, only what can be none of them, and
+    /// where this API is switched off, nothing of theirs.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         if !path.starts_with(PATH) {
             return false;
         }
         let base = self.door.settings.base_path.as_str();
-        if base == PATH {
+        if !self.door.settings.enabled {
+            !path.starts_with(base)
+        } else if base == PATH {
             !matches!(Target::of(path), Target::Session(_) | Target::Nothing)
         } else {
             !base.starts_with(PATH) || !path.starts_with(base)
@@ -137,25 +144,31 @@ impl Door {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let target = Target::of(head.uri.path());
-        // A form of any page can POST without asking first, and the browser would add the user's credential.
         let settings = &self.settings;
-        if settings.gate.auth().is_ambient()
-            && !Cors::admits(settings.cors.as_ref(), &settings.via, head)
-        {
+        // Any page can POST text without asking first, and the browser would add what it has of a credential.
+        if !Cors::admits(settings.cors.as_ref(), &settings.via, head) {
             return Err(Reject::ForeignOrigin);
         }
         match (&head.method, target) {
-            (_, Target::Nothing) => Err(Reject::NotFound),
-            (&Method::OPTIONS, _) => {
+            (&Method::OPTIONS, _) if target != Target::Nothing => {
                 let mut response = answer::empty(StatusCode::NO_CONTENT);
                 answer::set_text(&mut response, "Allow", target.allow());
                 Ok(response)
             }
+            _ if !settings.enabled => Err(Reject::Disabled("the session API")),
+            (_, Target::Nothing) => Err(Reject::NoSuchResource),
             (&Method::POST, Target::Initialize) => initialize::answer(self, head, body).await,
             (&Method::POST, Target::Chunk(id, n)) => chunk::answer(self, head, id, n, body).await,
-            (&Method::GET, Target::Status(id)) => status::answer(self, head, id).await,
-            (&Method::GET, Target::Resume(id)) => status::resume(self, head, id).await,
+            (&Method::GET | &Method::HEAD, Target::Status(id)) => {
+                status::answer(self, head, id).await
+            }
+            (&Method::GET | &Method::HEAD, Target::Resume(id)) => {
+                status::resume(self, head, id).await
+            }
             (&Method::POST, Target::Finalize(id)) => finalize::answer(self, head, id).await,
+            (&Method::DELETE, Target::Session(_)) if !settings.termination => {
+                Err(Reject::Disabled("the termination of uploads"))
+            }
             (&Method::DELETE, Target::Session(id)) => finalize::cancel(self, head, id).await,
             _ => Err(Reject::MethodNotAllowed {
                 allow: target.allow(),

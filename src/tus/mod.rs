@@ -120,7 +120,7 @@ impl Door {
             .settings
             .base_path
             .route(head.uri.path())
-            .ok_or(Reject::NotFound)?;
+            .ok_or(Reject::NoSuchResource)?;
         let changes = matches!(
             method,
             TusMethod::Post | TusMethod::Patch | TusMethod::Delete
@@ -164,7 +164,8 @@ impl Door {
             Some(Target::Upload(_)) => Reject::MethodNotAllowed {
                 allow: self.allow_upload(),
             },
-            Some(Target::Garbage) | None => Reject::NotFound,
+            Some(Target::Garbage) => Reject::NotFound,
+            None => Reject::NoSuchResource,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::security::gate::Gate;
 /// The paths of this door.
 const PATH: &str = "/progress";
 const EVENTS: &str = "/progress/events";
-const ALLOW: &str = "GET, OPTIONS";
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// What the door needs to know.
 pub struct Settings {
@@ -70,8 +70,13 @@ impl App {
     pub async fn answer<B: Send + 'static>(&self, request: Request<B>) -> Response<ResponseBody> {
         let origin = request.headers().get(ORIGIN).cloned();
         let preflight = request.method() == Method::OPTIONS;
+        let head_only = request.method() == Method::HEAD;
         let answer = self.door.dispatch(request).await;
-        let mut answer = answer.unwrap_or_else(|reject| refusal(&reject));
+        let mut answer = answer.unwrap_or_else(|reject| refusal(&reject, head_only));
+        if head_only {
+            // A stream of events would have no end.
+            *answer.body_mut() = empty(answer.status()).into_body();
+        }
         if let Some(cors) = &self.door.settings.cors {
             cors.headers(origin.as_ref(), preflight, answer.headers_mut());
         }
@@ -85,7 +90,7 @@ impl Door {
         mut request: Request<B>,
     ) -> Result<Response<ResponseBody>, Reject> {
         match *request.method() {
-            Method::GET => {}
+            Method::GET | Method::HEAD => {}
             Method::OPTIONS => {
                 let mut answer = empty(StatusCode::NO_CONTENT);
                 set_text(&mut answer, "Allow", ALLOW);
@@ -121,8 +126,8 @@ impl Door {
 }
 
 /// A refusal. 426 must say to what. Source: RFC 9110, 15.5.22; RFC 6455, 4.2.2.
-fn refusal(reject: &Reject) -> Response<ResponseBody> {
-    let mut answer = problem(reject, false);
+fn refusal(reject: &Reject, without_body: bool) -> Response<ResponseBody> {
+    let mut answer = problem(reject, without_body);
     if matches!(reject, Reject::UpgradeRequired) {
         let headers = answer.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
@@ -51,7 +51,8 @@ impl Upgrade {
     pub(super) fn of<B>(request: &mut Request<B>) -> Result<Self, Reject> {
         let headers = request.headers();
         let version = headers.get(SEC_WEBSOCKET_VERSION);
-        let asked = request.version() == Version::HTTP_11
+        let asked = request.method() == Method::GET
+            && request.version() == Version::HTTP_11
             && lists(headers, &CONNECTION, "upgrade")
             && lists(headers, &UPGRADE, "websocket")
             && version.is_some_and(|version| version == "13");

@@ -1,7 +1,7 @@
 // The admin API: one request, with the token if there is one, and what went wrong told by its kind.
 import { explained } from './admin-words.js';
+import { tokenOf } from './token.js';
 
-const KEY = 'highwater-admin-token';
 /** What is always there, if the API is. */
 const FIXED = /^(cleanup$|uploads\/(active|metrics|storage)\b)/;
 /** After this long the server counts as away. */
@@ -16,14 +16,8 @@ export class Trouble extends Error {
   }
 }
 
-/** What is asked for: it lives as long as the tab, and no URL ever has it. */
-export const token = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (text) => sessionStorage.setItem(KEY, text),
-  forget: () => sessionStorage.removeItem(KEY),
-  /** A header takes nothing else, and the server neither. */
-  fits: (text) => /^[\x21-\x7e]+$/.test(text),
-};
+/** What operators are asked for. */
+export const token = tokenOf('highwater-admin-token');
 
 /** The server's clock, as its answers tell it: this machine's own may be wrong. */
 export const server = {

@@ -75,13 +75,16 @@ export const failed = (code) => FAILED[code] ?? code;
 /** Why a request was refused, for the codes that come often; the others tell themselves. */
 const REFUSED = {
   'not-found': 'No such upload',
+  'no-such-resource': 'An address where there is nothing',
+  disabled: 'Switched off on this server',
+  'foreign-origin': 'From a page of another origin',
   'offset-mismatch': 'Sent from another offset than the upload is at',
   'taken-over': 'Another request took over',
   locked: 'Another request was writing',
   'too-large': 'Larger than an upload may be',
   'disk-low': 'Refused since the disk is nearly full',
   'out-of-space': 'The disk was full',
-  unauthorized: 'Admin token missing or wrong',
+  unauthorized: 'Token missing or wrong',
   'token-required': 'Session token missing',
   'checksum-mismatch': 'Bytes did not match their checksum',
   'body-cut': 'The connection broke in the middle of a body',

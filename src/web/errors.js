@@ -65,9 +65,11 @@ const TABLE = {
   'internal': [AGAIN, 'The server made a mistake', 'It is tried again by itself. If this lasts, tell whoever runs this server.'],
 
   // Who, and where.
+  'unauthorized': [ASK, 'The server wants to know who you are', 'Show a token that it takes; whoever runs it gives you one. Then press Retry.'],
   'token-required': [ANEW, 'The key to this upload is missing', anew],
   'disabled': [ASK, 'This is switched off on this server', 'Ask whoever runs this server.'],
   'foreign-origin': [ASK, 'This page may not use that server', 'Whoever runs the server must allow this page in its CORS options.'],
+  'no-such-resource': [ASK, 'There is no upload server at this address', 'Check the address, or ask whoever runs this server.'],
   'method-not-allowed': [ASK, 'There is no upload server at this address', 'Check the address, or ask whoever runs this server.'],
 
   // What a client of the same version never causes.

@@ -42,6 +42,8 @@ pub(super) static FILES: &[File] = &[
     file!("/web/upload.js", "upload.js", SCRIPT),
     file!("/web/upload.css", "upload.css", STYLE),
     file!("/web/row.js", "row.js", SCRIPT),
+    file!("/web/sign-in.js", "sign-in.js", SCRIPT),
+    file!("/web/token.js", "token.js", SCRIPT),
     file!("/web/words.js", "words.js", SCRIPT),
     file!("/admin", "admin.html", HTML),
     file!("/web/admin.js", "admin.js", SCRIPT),

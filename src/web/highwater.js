@@ -76,6 +76,9 @@ export class Upload extends EventTarget {
    * @param {number} [options.parallel] the most chunks at a time; never more than the server takes
    * @param {number} [options.chunkSize] in bytes; else the server's own, larger for very large files
    * @param {string} [options.fileHash] the whole file's SHA-256, where it is known: the server checks it
+   * @param {string|(() => ?string|Promise<?string>)} [options.authorization] the `Authorization` with which the session is
+   *   made, where the server asks for one: `Bearer …`. A function is asked at every try. Nothing else is sent with it: the
+   *   session has a token of its own
    * @param {Record<string, string>} [options.metadata]
    * @param {'low'|'normal'|'high'} [options.priority]
    * @param {number} [options.retries] failures in a row that are overcome
@@ -328,12 +331,21 @@ export class Upload extends EventTarget {
       metadata: { ...(type ? { filetype: type } : {}), ...metadata },
       priority,
     };
-    const made = await this.#patience.until(run, () => Session.initialize(this.#send, endpoint, asked, this.file));
+    const made = await this.#patience.until(run, async () => {
+      const authorization = await this.#authorization();
+      run.throwIfAborted();
+      return Session.initialize(this.#send, endpoint, asked, this.file, authorization);
+    });
     const { kept } = made.session;
     kept.firstHash = await this.#hash(this.file.slice(0, kept.chunkSize));
     run.throwIfAborted();
     this.#store.keep(kept);
     return made;
+  }
+
+  async #authorization() {
+    const { authorization } = this.#options;
+    return typeof authorization === 'function' ? authorization() : authorization;
   }
 
   /** Works on this session from now on: what is there of it is not sent. */

@@ -21,15 +21,18 @@ export class Row {
   #began = 0;
   #took = 0;
   #note = '';
+  #authorization = null;
 
-  /** @param {{ list: Element, template: HTMLTemplateElement, endpoint: string, say: (text: string) => void,
-   *   choose: (row: Row) => void, draw: () => void, changed: () => void, gone: (row: Row) => void }} page */
+  /** @param {{ list: Element, template: HTMLTemplateElement, endpoint: string, authorization: () => ?string,
+   *   unauthorized: (sent: ?string) => boolean, say: (text: string) => void, choose: (row: Row) => void, draw: () => void,
+   *   changed: () => void, gone: (row: Row) => void }} page */
   constructor(page, { file, unfinished }) {
     this.#page = page;
     this.#view = page.template.content.firstElementChild.cloneNode(true);
     this.name = (file ?? unfinished).name;
     this.size = (file ?? unfinished).size;
     this.#part('name').textContent = this.name;
+    this.#part('name').title = this.name;
     page.list.append(this.#view);
     if (file) this.take(file);
     else this.#remember(unfinished);
@@ -38,6 +41,7 @@ export class Row {
 
   get state() {
     const state = this.upload?.state ?? 'idle';
+    if (state === 'failed' && this.upload.error.code === 'unauthorized') return 'asked';
     return state === 'idle' ? this.#own : state;
   }
 
@@ -56,6 +60,12 @@ export class Row {
     return file.name === name && file.size === size && file.lastModified === lastModified;
   }
 
+  /** Whether a file, chosen anew, is what this row lacks. */
+  awaits(file) {
+    if (this.state === 'unfinished') return Boolean(this.unfinished?.matches(file));
+    return this.state === 'failed' && this.name === file.name && this.size === file.size;
+  }
+
   /** Uploads this file, once it is its turn. */
   take(file) {
     const another = this.upload ? this.name !== file.name : this.unfinished && !this.unfinished.matches(file);
@@ -66,7 +76,8 @@ export class Row {
     this.#own = 'queued';
     this.#began = 0;
     const old = this.upload;
-    const upload = new Upload(file, { endpoint: this.#page.endpoint });
+    const authorization = () => (this.#authorization = this.#page.authorization());
+    const upload = new Upload(file, { endpoint: this.#page.endpoint, authorization });
     this.upload = upload;
     this.size = file.size;
     // A file that has changed is another: nobody goes on with what was sent of the earlier one.
@@ -78,6 +89,11 @@ export class Row {
       this.#page.say(`${this.name}: ${this.#note}`);
     });
     this.#page.changed();
+  }
+
+  /** Begins anew, once it is its turn. */
+  queue() {
+    this.take(this.upload.file);
   }
 
   begin() {
@@ -111,8 +127,11 @@ export class Row {
   }
 
   #turned() {
-    const { state, error } = this.upload;
-    if (state === 'completed') {
+    const { state } = this;
+    const { error } = this.upload;
+    if (state === 'asked') {
+      if (!this.#page.unauthorized(this.#authorization)) return this.queue();
+    } else if (state === 'completed') {
       this.#took = Date.now() - this.#began;
       this.#page.say(`${this.name}: done.`);
     } else if (['failed', 'offline', 'waiting'].includes(state)) {
@@ -134,7 +153,7 @@ export class Row {
   /** Shows everything as it is; what is shown already is not touched, so that nothing is read out twice. */
   draw() {
     const { state } = this;
-    const error = this.#error ?? this.upload?.error ?? null;
+    const error = this.#error ?? (state === 'asked' ? null : this.upload?.error) ?? null;
     this.#set('class', `row ${error && this.#error ? 'failed' : state}`, (text) => (this.#view.className = text));
     this.#text('state', this.#stateText(state));
     this.#drawBar();
@@ -179,7 +198,7 @@ export class Row {
     const size = bytes(this.size);
     if (state === 'completed') {
       this.#text('amount', `${size} in ${duration(this.#took / 1000)}`);
-    } else if (state === 'queued' || (state === 'failed' && this.sent === 0)) this.#text('amount', size);
+    } else if (['queued', 'asked'].includes(state) || (state === 'failed' && this.sent === 0)) this.#text('amount', size);
     else this.#text('amount', `${percent(this.sent, this.size || 1)} % · ${bytes(this.sent)} of ${size}`);
     const { rate = null, secondsLeft = null } = this.upload ?? {};
     this.#text('speed', rate ? `${bytes(Math.round(rate))}/s` : '');
@@ -210,8 +229,8 @@ export class Row {
     if (state === 'failed') {
       const again = this.upload.error?.code === 'unreadable';
       if (again) wanted.push(['Choose file', () => this.#page.choose(this), 'primary']);
-      // No further try makes a file smaller.
-      else if (this.upload.error?.code !== 'too-large') wanted.push(['Retry', () => this.#again(), 'primary']);
+      // No further try makes a file smaller, or its name shorter.
+      else if (!['too-large', 'bad-json', 'json-too-large'].includes(this.upload.error?.code)) wanted.push(['Retry', () => this.#again(), 'primary']);
     }
     if (state === 'paused') wanted.push(['Resume', () => this.#again(), 'primary']);
     if (state === 'waiting') wanted.push(['Try now', () => this.upload.tryNow(), 'primary']);

@@ -29,9 +29,11 @@ export class Session {
    * @param {string} endpoint
    * @param {object} asked as the server has it: `filename`, `size`, and what may be left out
    * @param {{ name: string, size: number, lastModified: number }} file
+   * @param {?string} [authorization] who makes it, where the server asks for that
    */
-  static async initialize(send, endpoint, asked, file) {
+  static async initialize(send, endpoint, asked, file, authorization) {
     const headers = { 'Content-Type': 'application/json' };
+    if (authorization) headers.Authorization = authorization;
     const answer = await send('POST', `${endpoint}initialize`, { headers, body: JSON.stringify(asked) });
     const told = expectJson(answer);
     const kept = {

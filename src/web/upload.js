@@ -1,6 +1,7 @@
 // The upload page: files in, rows out.
 import { Upload } from './highwater.js';
 import { Row } from './row.js';
+import { SignIn } from './sign-in.js';
 import { atMost, duration, percent } from './words.js';
 
 /** So many files at a time; the others wait. */
@@ -11,11 +12,17 @@ const find = (id) => document.getElementById(id);
 const rows = [];
 let wanted = null;
 let drawing = false;
+const signIn = new SignIn(find('sign-in'), () => {
+  for (const row of rows) if (row.state === 'asked') row.queue();
+  page.changed();
+});
 
 const page = {
   list: find('list'),
   template: find('row'),
   endpoint: new URL('uploads/', document.baseURI).href,
+  authorization: signIn.authorization,
+  unauthorized: (sent) => signIn.refused(sent),
   say(text) {
     find('said').textContent = text;
   },
@@ -36,6 +43,7 @@ const page = {
 
 /** Begins those whose turn it is, the first chosen first. */
 function turn() {
+  if (signIn.asks) return; // the next one would be refused as well
   const busy = rows.filter((row) => row.busy).length;
   const queued = rows.filter((row) => row.state === 'queued');
   for (const row of queued.slice(0, Math.max(0, AT_ONCE - busy))) row.begin();
@@ -54,7 +62,7 @@ function draw() {
 
 /** All of them together, above the list and in the tab's title. */
 function total() {
-  const open = rows.filter((row) => row.busy || row.state === 'queued');
+  const open = rows.filter((row) => row.busy || ['queued', 'asked'].includes(row.state));
   const done = rows.filter((row) => row.state === 'completed').length;
   const sum = (list, of) => list.reduce((all, row) => all + of(row), 0);
   const sent = sum(open, (row) => row.sent);
@@ -70,16 +78,20 @@ function total() {
   document.title = open.length > 0 ? `${percent(sent, size)} % · Highwater` : 'Upload · Highwater';
 }
 
-function add(files) {
+/** @param {string[]} notes what there is to say of files that are not among these */
+function add(files, notes = []) {
+  const twice = files.filter((file) => rows.some((row) => row.has(file)));
   for (const file of files) {
-    if (rows.some((row) => row.has(file))) {
-      page.say(`${file.name} is in the list already.`);
-      continue;
-    }
-    const known = rows.find((row) => row.state === 'unfinished' && row.unfinished?.matches(file));
+    if (twice.includes(file)) continue;
+    const known = rows.find((row) => row.awaits(file));
     if (known) known.take(file);
     else rows.push(new Row(page, { file }));
   }
+  if (twice.length > 0) {
+    const which = twice.length === 1 ? `${twice[0].name} is` : `${twice.length} of these files are`;
+    notes.push(`${which} in the list already.`);
+  }
+  find('notice').textContent = notes.join(' ');
   page.changed();
 }
 
@@ -118,8 +130,12 @@ addEventListener('drop', (event) => {
   const files = [...event.dataTransfer.items]
     .filter((item) => item.kind === 'file' && !item.webkitGetAsEntry?.()?.isDirectory)
     .map((item) => item.getAsFile());
-  if (folders > 0) page.say('Folders are not uploaded: choose the files in them.');
-  add(files.filter(Boolean));
+  add(files.filter(Boolean), folders > 0 ? ['Folders are not uploaded: choose the files in them.'] : []);
+});
+
+// A file that has not begun is kept nowhere: who leaves now would have to remember it.
+addEventListener('beforeunload', (event) => {
+  if (rows.some((row) => ['queued', 'asked'].includes(row.state))) event.preventDefault();
 });
 
 const connected = () => (find('offline').hidden = navigator.onLine);

@@ -30,9 +30,10 @@ export function duration(seconds) {
 
 export const percent = (part, whole) => (whole === 0 ? 100 : Math.floor((part / whole) * 100));
 
-/** By the state of an upload; `queued` and `unfinished` are the page's own. */
+/** By the state of an upload; `queued`, `asked` and `unfinished` are the page's own. */
 export const STATES = {
   queued: 'Waiting for its turn',
+  asked: 'Waiting for your token',
   unfinished: 'Unfinished',
   idle: '',
   starting: 'Starting',

@@ -102,7 +102,7 @@ async fn without_a_token_it_is_hidden_from_proxies_and_rebound_names() {
                 .await;
             assert_eq!(
                 (hidden.status, &hidden.code[..]),
-                (404, "not-found"),
+                (404, "no-such-resource"),
                 "{path} {host}"
             );
         }

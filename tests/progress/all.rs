@@ -148,7 +148,7 @@ async fn without_a_token_all_are_followed_from_this_machine_alone() {
     assert_eq!(events.next().await["upload_id"], id(&path));
 
     let forwarded = [("X-Forwarded-For", "1.2.3.4")];
-    let hidden = (404, "not-found".to_owned());
+    let hidden = (404, "no-such-resource".to_owned());
     assert_eq!(refused(&server, "", &forwarded).await, hidden);
     let foreign = [("Origin", "http://evil.example")];
     let found = refused(&server, "", &foreign).await;
@@ -164,5 +164,5 @@ async fn without_a_token_all_are_followed_from_this_machine_alone() {
     assert_eq!(reply.status, 101);
     let mut proxied = Watcher::on(conn).await;
     proxied.send(&json!({ "subscribe": ["*"] })).await;
-    assert_eq!(proxied.next().await["code"], "not-found");
+    assert_eq!(proxied.next().await["code"], "no-such-resource");
 }

@@ -183,7 +183,7 @@ async fn what_is_no_handshake_is_refused() {
     let reply = server.request("POST", "/progress").send().await;
     assert_eq!(
         (reply.status, reply.header("Allow")),
-        (405, Some("GET, OPTIONS"))
+        (405, Some("GET, HEAD, OPTIONS"))
     );
     let reply = server.get("/progress?upload=%ff").await;
     assert_eq!(reply.status, 426);

@@ -2,12 +2,8 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { chromium } from 'playwright-core';
 import { PATIENCE, serverTest } from '../support.mjs';
-
-// Root has no sandbox; and what Chromium would look up at its maker's is not for a test.
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
-const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
+import { launch } from './chromium.mjs';
 
 /** The operators' page in a tab. `complaints` is what the browser said of it, breaches of its policy before all. */
 export class Operator {
@@ -72,7 +68,7 @@ export class Operator {
 /** A test with a server and the operators' page, which is done without a complaint of the browser's. */
 export function operatorTest(name, { context = {}, ...options }, body) {
   serverTest(name, options, async (server) => {
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...quiet] });
+    const browser = await launch();
     try {
       const operator = new Operator(await browser.newPage(context));
       await body(server, operator);

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
 import { PATIENCE, clients } from '../support.mjs';
 import { wireTest } from '../wire.mjs';
+import { launch } from './chromium.mjs';
 
 const html = `<!doctype html><meta charset="utf-8"><title>Uppy</title><link rel="icon" href="data:,">
 <input type="file" multiple> <progress value="0"></progress> <output></output><script src="/page.js"></script>`;
@@ -84,15 +84,10 @@ class Visitor {
   }
 }
 
-// Root has no sandbox; and what Chromium would look up at its maker's is not for a test.
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
-const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
-
 /** What a visitor of the page that `answer` serves sees, in a browser of his own that is started with `more` flags. */
 export async function visit(answer, more, body) {
   const web = await serve(answer);
-  const args = [...flags, ...quiet, ...more];
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
+  const browser = await launch(more);
   try {
     const tab = await browser.newPage();
     await body(await new Visitor(tab, `http://127.0.0.1:${web.address().port}/`).forgetful());

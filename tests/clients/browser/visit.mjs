@@ -3,13 +3,11 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import { PATIENCE, digestFile, serverTest, until } from '../support.mjs';
+import { launchAt } from './chromium.mjs';
 
-// Root has no sandbox; and what Chromium would look up at its maker's is not for a test. A name that is not loopback's
-// makes a page that is no secure context.
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
-const more = ['--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP plain.example 127.0.0.1'];
+/** A name that is not loopback's makes a page that is no secure context. */
+const NAMES = '--host-resolver-rules=MAP plain.example 127.0.0.1';
 
 export class Visitor {
   /** What the browser complained of that is no failure of a request. */
@@ -34,9 +32,7 @@ export class Visitor {
   /** Starts the browser, with the profile of the last time. */
   async launch() {
     const { width = 1000, height = 800, colorScheme = 'light' } = this.options;
-    this.context = await chromium.launchPersistentContext(this.profile, {
-      executablePath: '/usr/bin/chromium',
-      args: [...flags, ...more],
+    this.context = await launchAt(this.profile, [NAMES], {
       viewport: { width, height },
       colorScheme,
       locale: 'en-GB',
