@@ -3,6 +3,7 @@
 mod admin;
 mod checksum;
 mod concatenation;
+mod config_file;
 mod crash;
 mod creation;
 mod damage;
@@ -27,4 +28,5 @@ mod sessions;
 mod state_growth;
 mod support;
 mod survival;
+mod tls;
 mod web;

@@ -3,4 +3,6 @@
 pub mod admin;
 pub mod auth;
 pub mod cors;
+pub mod kept;
+pub mod tls;
 pub mod user;
