@@ -8,6 +8,7 @@ mod crash;
 mod creation;
 mod damage;
 mod deaths;
+mod deploy;
 mod disk_frozen;
 mod disk_full;
 mod download;
