@@ -1,8 +1,11 @@
-//! The configuration: plain data, read from the command line and the environment, checked once at start.
+//! The configuration: plain data, read from the command line, the environment and a file, checked once at start.
 
 mod args;
 mod auth;
+mod file;
 mod limits;
+mod settings;
+mod tls;
 mod tusd;
 
 use std::path::PathBuf;
@@ -14,6 +17,8 @@ use clap::{ArgAction, Parser, ValueEnum};
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
 pub use limits::LimitOptions;
+pub use settings::Settings;
+pub use tls::TlsOptions;
 
 pub use crate::units::Share;
 
@@ -26,7 +31,8 @@ use crate::units;
 /// A resumable upload server: tus 1.0 with every extension.
 ///
 /// Command lines of tusd work: `-name value` and `-name=value` are read as `--name=value`. Every option is an environment
-/// variable too, as `--upload-dir` is `HIGHWATER_UPLOAD_DIR`; the command line wins.
+/// variable too, as `--upload-dir` is `HIGHWATER_UPLOAD_DIR`, and may stand in a --config file, as `upload-dir`; the command
+/// line wins over the environment, and that over the file.
 ///
 /// Durations are written as in Go (15s, 1m30s, 24h), sizes in bytes or with a suffix (1048576, 512K, 1GiB; K = KiB = 1024,
 /// KB = 1000). A switch is on by its bare name, and on or off with =true or =false.
@@ -56,6 +62,9 @@ pub struct Config {
     /// Speak HTTP/2 without TLS to clients that begin with it (prior knowledge).
     #[arg(long, default_value = "true")]
     pub enable_h2c: bool,
+    /// Whether connections are encrypted, and how.
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// The most connections at a time; more wait to be accepted.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
@@ -244,6 +253,7 @@ impl Config {
                 "a client that is gone would hold its connection for ever",
             ));
         }
+        self.tls = self.tls.checked()?;
         self.unix_sock = self.unix_sock.filter(|path| !path.as_os_str().is_empty());
         Cors::new(&self.cors()).map_err(|error| match error {
             CorsError::Pattern(_) => at("cors-allow-origin")(error),

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::error;
 use tracing_subscriber::EnvFilter;
@@ -20,19 +21,38 @@ pub fn init(config: &Config) {
         .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         // At `debug` the libraries below would drown the server's own lines; by name they can still be asked for.
         .with_env_filter(EnvFilter::new(filter(&config.log_level)));
+    let level: Level;
     let set = match config.log_format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            level = Box::new(move |filter| handle.reload(filter).is_ok());
+            builder.try_init()
+        }
         // A request's id and path stand in the line's "span".
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_span_list(false);
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            level = Box::new(move |filter| handle.reload(filter).is_ok());
+            builder.try_init()
+        }
     };
     if set.is_ok() {
+        let _ = LEVEL.set(level);
         std::panic::set_hook(Box::new(panicked));
     }
 }
+
+/// Sets another level, as `--log-level` has it; whether that could be done.
+pub fn set_level(level: &str) -> bool {
+    let set = |level_is: &Level| level_is(EnvFilter::new(filter(level)));
+    LEVEL.get().is_some_and(set)
+}
+
+/// Changes the log's filter.
+type Level = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+static LEVEL: OnceLock<Level> = OnceLock::new();
 
 fn filter(level: &str) -> String {
     let named = |directive: &&str| !directive.contains("tungstenite");

@@ -347,8 +347,7 @@ fn keys_of_every_kind_are_read() {
             _ => EncodingKey::from_ed_pem(&private),
         };
         let token = encode(&head(algorithm), &claims, &key.expect("a key")).expect("a token");
-        let auth =
-            Auth::Jwt(Kept::read(Path::new(&file), Expect::default()).expect("a public key"));
+        let auth = Auth::Jwt(Kept::read([&file], Expect::default()).expect("a public key"));
         let who = auth.of(None, [token.as_str()]).expect("a user");
         assert_eq!(who.user().expect("a user").id.as_str(), "alice", "{kind}");
         let mut broken = token.into_bytes();

@@ -22,6 +22,7 @@ const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_util", &["server", "watch/ws.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
+    ("tokio_rustls", &["server", "security/tls.rs"]),
     ("tower", &["server"]),
     (
         "http",

@@ -3,10 +3,12 @@
 mod admin;
 mod checksum;
 mod concatenation;
+mod config_file;
 mod crash;
 mod creation;
 mod damage;
 mod deaths;
+mod deploy;
 mod disk_frozen;
 mod disk_full;
 mod download;
@@ -28,4 +30,5 @@ mod sessions;
 mod state_growth;
 mod support;
 mod survival;
+mod tls;
 mod web;

@@ -286,7 +286,6 @@ fn what_is_unknown_or_missing_ends_the_start() {
     for (option, what) in [
         ("-hooks-http=http://localhost/", "hooks"),
         ("-hooks-dir=./hooks", "hooks"),
-        ("-tls-certificate=cert.pem", "TLS"),
         ("-gcs-bucket=b", "object storage"),
         ("-azure-storage=b", "object storage"),
         ("-metrics-path=/m", "metrics"),
@@ -360,4 +359,37 @@ fn a_unix_socket_serves_a_whole_upload() {
     assert!(health.ends_with("ok\n"), "{health}");
     assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
     assert!(!path.exists(), "the socket's file goes with the server");
+}
+
+/// As systemd's `Type=notify` wants it: by a path, and by an abstract name.
+#[test]
+fn what_started_it_hears_when_it_is_ready() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify.sock");
+    let name = format!("highwater-test-{}", std::process::id());
+    let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+    for (socket, name) in [
+        (
+            UnixDatagram::bind(&path).unwrap(),
+            path.display().to_string(),
+        ),
+        (
+            UnixDatagram::bind_addr(&abstract_name).unwrap(),
+            format!("@{name}"),
+        ),
+    ] {
+        let timeout = std::time::Duration::from_secs(20);
+        socket.set_read_timeout(Some(timeout)).unwrap();
+        let heard = || {
+            let mut said = [0; 64];
+            let n = socket.recv(&mut said).unwrap();
+            String::from_utf8(said[..n].to_vec()).unwrap()
+        };
+        let server = Server::start(highwater(&dir).env("NOTIFY_SOCKET", &name));
+        assert_eq!(heard(), "READY=1");
+        assert_eq!(server.stopped_by(Signal::TERM).0, Some(0));
+        assert_eq!(heard(), "STOPPING=1");
+    }
 }

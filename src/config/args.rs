@@ -1,24 +1,32 @@
 //! From the arguments of a process to a [`Config`]: first tusd's manner of writing is made clap's, then clap reads it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Command, CommandFactory, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
+use super::file::{self, Values};
+use super::settings::Settings;
 use super::tusd::{Fate, Foreign, foreign};
 use super::{Config, units};
 
 /// A command line, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
-    /// What it says, with the environment's and the default values for what it does not say.
+    /// What it says, with the environment's, the configuration file's and the default values for what it does not say.
     pub config: Config,
+    /// What each option is set to, and by what.
+    pub settings: Settings,
+    /// Whether to show the settings, and end.
+    pub print_config: bool,
     /// What its writer should know; the log is not there yet when it is read.
     pub warnings: Vec<String>,
 }
 
 impl CommandLine {
-    /// Reads the arguments, the first of which is the program's name, and the environment.
+    /// Reads the arguments, the first of which is the program's name, the environment and the configuration file.
     /// # Errors
     /// The usage error, or the text asked for by `--help` and `--version`; its `exit` prints it as it should be.
     pub fn parse<I, T>(argv: I) -> Result<Self, Error>
@@ -28,29 +36,76 @@ impl CommandLine {
     {
         let command = command(true);
         let Translated { argv, ignored } = translate(argv.into_iter().map(Into::into), &command)?;
-        let config = Config::from_arg_matches(&command.try_get_matches_from(argv)?)?;
-        let config = config
+        let refused = |why: String| Error::raw(ErrorKind::ValueValidation, format!("{why}\n"));
+        let mut matches = command.clone().try_get_matches_from(&argv)?;
+        let mut from_file = Values::new();
+        if let Some(path) = config_file(&matches) {
+            from_file = file::read(&path, &options(false)).map_err(refused)?;
+            matches = below(command.clone(), &from_file).try_get_matches_from(&argv)?;
+        }
+        let settings = Settings::of(&command, &matches, &from_file);
+        let config = Config::from_arg_matches(&matches)?
             .checked()
-            .map_err(|e| Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
+            .map_err(|e| refused(e.to_string()))?;
         let warnings = match ignored.join(" ") {
             none if none.is_empty() => Vec::new(),
             names => vec![format!(
                 "options of tusd that mean nothing here, ignored: {names}"
             )],
         };
-        Ok(Self { config, warnings })
+        Ok(Self {
+            config,
+            settings,
+            print_config: matches.get_one(PRINT_CONFIG) == Some(&true),
+            warnings,
+        })
     }
 }
 
 pub(super) fn defaults() -> Config {
-    let matches = command(false).try_get_matches_from(["highwater"]);
+    let matches = options(false).try_get_matches_from(["highwater"]);
     let config = matches.and_then(|found| Config::from_arg_matches(&found));
     config
         .expect("the defaults in Config's attributes are values of their options, as its tests say")
 }
 
-/// [`Config`]'s options with what is the same for all of them: variable, heading, and how a switch is written.
+/// What is no option of [`Config`]'s, but says where those are from.
+const CONFIG: &str = "config";
+const PRINT_CONFIG: &str = "print_config";
+
+/// [`Config`]'s options, and those that say where they are from.
 fn command(environment: bool) -> Command {
+    let file = Arg::new(CONFIG)
+        .long("config")
+        .value_name("FILE")
+        .value_parser(OsStringValueParser::new().map(PathBuf::from))
+        .help("TOML file of options, named as here without the dashes: max-size = \"2GiB\". The command line and the environment win over it");
+    let file = if environment {
+        file.env("HIGHWATER_CONFIG")
+    } else {
+        file
+    };
+    let print = Arg::new(PRINT_CONFIG).long("print-config").help(
+        "Print each option with its value and where that is from, and end. Secrets are not shown",
+    );
+    options(environment).args([file, switch(print)].map(|arg| arg.help_heading("Configuration")))
+}
+
+fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
+    let path = matches.get_one::<PathBuf>(CONFIG)?;
+    (!path.as_os_str().is_empty()).then(|| path.clone())
+}
+
+/// The command with these values for its defaults.
+fn below(command: Command, values: &Values) -> Command {
+    command.mut_args(|arg| match values.get(arg.get_id().as_str()) {
+        Some(value) => arg.default_value(value.clone()),
+        None => arg,
+    })
+}
+
+/// [`Config`]'s options with what is the same for all of them: variable, heading, and how a switch is written.
+fn options(environment: bool) -> Command {
     Config::command().mut_args(|arg| {
         let id = arg.get_id().to_string();
         let Some(heading) = heading(&id) else {
@@ -86,7 +141,7 @@ fn switch(arg: Arg) -> Arg {
         .value_parser(units::switch)
 }
 
-fn heading(id: &str) -> Option<&'static str> {
+pub(super) fn heading(id: &str) -> Option<&'static str> {
     let has = |(_, ids): &&(&str, &[&str])| ids.contains(&id);
     GROUPS.iter().find(has).map(|(heading, _)| *heading)
 }
@@ -105,6 +160,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "max_connections",
         ],
     ),
+    ("TLS", &["tls_certificate", "tls_key", "tls_mode"]),
     (
         "Storage",
         &[

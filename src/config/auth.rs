@@ -79,13 +79,13 @@ impl AuthOptions {
         };
         Ok(match self.auth {
             AuthMode::None => Auth::None,
-            AuthMode::Token => Auth::Token(Kept::read(file()?, ()).map_err(at("auth-file"))?),
+            AuthMode::Token => Auth::Token(Kept::read([file()?], ()).map_err(at("auth-file"))?),
             AuthMode::Jwt => {
                 let expect = Expect {
                     audience: self.auth_audience.clone(),
                     issuer: self.auth_issuer.clone(),
                 };
-                Auth::Jwt(Kept::read(file()?, expect).map_err(at("auth-file"))?)
+                Auth::Jwt(Kept::read([file()?], expect).map_err(at("auth-file"))?)
             }
             AuthMode::Forward if self.auth_forward_from.is_empty() => {
                 return Err(at("auth-forward-from")(

@@ -1,6 +1,7 @@
 use super::args::GROUPS;
 use super::tusd::{Fate, foreign};
 use super::*;
+use crate::security::tls::TlsMode;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
     CommandLine::parse(std::iter::once("highwater").chain(line.split_whitespace()))
@@ -98,6 +99,16 @@ fn command_lines_of_tusds_documentation_work() {
     );
     assert_eq!((got.dir_perms, got.file_perms), (0o700, 0o600));
     assert!(got.cors_allow_credentials && got.enable_h2c);
+    let got = config(
+        "-upload-dir=./data -host=127.0.0.1 -port=8443 -tls-certificate=localhost.pem -tls-key=localhost.key",
+    );
+    assert_eq!(got.tls.tls_certificate, Some("localhost.pem".into()));
+    assert_eq!(got.tls.tls_mode, TlsMode::Tls12);
+    let got = config("-tls-mode tls12-strong -tls-key= -tls-certificate=");
+    assert_eq!(
+        (got.tls.tls_key, got.tls.tls_mode),
+        (None, TlsMode::Tls12Strong)
+    );
 }
 
 #[test]
@@ -130,11 +141,6 @@ fn tusds_command_lines_that_cannot_work_end_in_a_line() {
             "-verbose -s3-bucket mybucket -s3-endpoint http://minio:9000",
             "--s3-bucket",
             "object storage",
-        ),
-        (
-            "-upload-dir=./data -host=127.0.0.1 -port=8443 -tls-certificate=localhost.pem -tls-key=localhost.key",
-            "--tls-certificate",
-            "TLS",
         ),
         ("-metrics-path /m", "--metrics-path", "metrics"),
         (
@@ -269,6 +275,8 @@ fn what_the_server_cannot_run_with_is_refused_at_start() {
         let said = refusal(line);
         assert!(said.contains(&format!("--{option}")), "{line}: {said}");
     }
+    assert!(refusal("-tls-certificate c.pem").contains("--tls-key: needed"));
+    assert!(refusal("-tls-key k.pem").contains("--tls-certificate: needed"));
     assert_eq!(config("--unix-sock= -base-path=").base_path.as_str(), "/");
     assert_eq!(config("--unix-sock=").unix_sock, None);
     assert_eq!(
@@ -348,6 +356,9 @@ fn every_flag_of_tusd_is_answered() {
         "log-format",
         "network-timeout",
         "shutdown-timeout",
+        "tls-certificate",
+        "tls-key",
+        "tls-mode",
     ];
     let options = <Config as clap::CommandFactory>::command();
     for name in ours {
@@ -358,7 +369,7 @@ fn every_flag_of_tusd_is_answered() {
             "{name}"
         );
     }
-    let refused = "tls-certificate tls-key tls-mode enable-experimental-protocol s3-bucket s3-object-prefix s3-endpoint \
+    let refused = "enable-experimental-protocol s3-bucket s3-object-prefix s3-endpoint \
         s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl \
         s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls gcs-bucket gcs-object-prefix gcs-endpoint \
         azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint \

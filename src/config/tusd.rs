@@ -23,7 +23,6 @@ pub(super) fn foreign(name: &str) -> Option<Foreign> {
     let known = |names: &[&str]| names.contains(&name);
     let fate = match name {
         _ if known(IGNORED) => Ignored,
-        _ if known(TLS) => Missing("TLS; put a proxy before it, with --behind-proxy"),
         _ if known(CLOUD) => Missing("object storage"),
         _ if known(HOOKS) => Missing("hooks"),
         _ if known(METRICS) => Missing("metrics at another path than /metrics"),
@@ -51,7 +50,6 @@ const IGNORED: &[&str] = &[
     "show-startup-logs",
     "verbose",
 ];
-const TLS: &[&str] = &["tls-certificate", "tls-key", "tls-mode"];
 const METRICS: &[&str] = &["metrics-path"];
 const CLOUD: &[&str] = &[
     "azure-blob-access-tier",

@@ -15,17 +15,17 @@ mod tokens;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use http::request::Parts;
 
 pub use self::forward::{Forward, Trusted, UserHeader};
 pub use self::jwt::{Expect, Jwt};
 pub use self::tokens::Tokens;
+pub use super::kept::Kept;
+use super::kept::{FileError, FromFiles, Reload};
 use super::user::User;
 use crate::protocol::bearer;
-use crate::protocol::sha256::Sum;
 use crate::upload::UserId;
 
 /// No credential, two of them, or one that is not believed.
@@ -199,107 +199,30 @@ impl Auth {
             Self::Jwt(jwt) => jwt.get().users(),
         }
     }
+}
 
-    /// Reads its file again; the old content stays where that fails.
-    ///
-    /// # Errors
-    /// Why it cannot be read, for the log.
-    pub fn reload(&self) -> Result<bool, AuthError> {
+impl Reload for Auth {
+    fn reload(&self, asked: bool) -> Result<bool, FileError> {
         match self {
             Self::None | Self::Forward(_) => Ok(false),
-            Self::Token(tokens) => tokens.reload(),
-            Self::Jwt(jwt) => jwt.reload(),
+            Self::Token(tokens) => tokens.reload(asked),
+            Self::Jwt(jwt) => jwt.reload(asked),
         }
     }
 }
 
-/// Why a file of credentials is not taken. It never tells what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// It cannot be read.
-    #[error("{0}: {1}")]
-    Read(String, std::io::Error),
-    /// Its content is not what it should be.
-    #[error("{0}: {1}")]
-    Content(String, String),
-}
+impl FromFiles for Tokens {
+    type Options = ();
 
-/// What a file says.
-pub trait FromFile: Sized {
-    /// From its content and, where it needs them, the options of this server.
-    ///
-    /// # Errors
-    /// What is wrong with it, without any secret of it.
-    fn parse(text: &[u8], options: &Self::Options) -> Result<Self, String>;
-    /// What beside the file decides.
-    type Options: std::fmt::Debug + Send + Sync;
-}
-
-/// What a file says, and the file, so that it is read anew when it changes.
-pub struct Kept<T: FromFile> {
-    path: PathBuf,
-    options: T::Options,
-    now: RwLock<Arc<T>>,
-    seen: Mutex<Seen>,
-}
-
-/// Contents of a file, by their sums: what they are is no thing to keep.
-struct Seen {
-    used: Sum,
-    last: Sum,
-}
-
-impl<T: FromFile> fmt::Debug for Kept<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Kept").field(&self.path).finish()
+    fn parse(files: &[Vec<u8>], (): &()) -> Result<Self, String> {
+        Self::of(&files.concat())
     }
 }
 
-impl<T: FromFile> Kept<T> {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is not what it should be.
-    pub fn read(path: &Path, options: T::Options) -> Result<Self, AuthError> {
-        let text = content(path)?;
-        let parsed = parsed(path, &text, &options)?;
-        let sum = Sum::of(&text);
-        Ok(Self {
-            path: path.to_owned(),
-            options,
-            now: RwLock::new(Arc::new(parsed)),
-            seen: Mutex::new(Seen {
-                used: sum,
-                last: sum,
-            }),
-        })
+impl FromFiles for Jwt {
+    type Options = Expect;
+
+    fn parse(files: &[Vec<u8>], expect: &Expect) -> Result<Self, String> {
+        Self::of(&files.concat(), expect)
     }
-
-    fn get(&self) -> Arc<T> {
-        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        now.clone()
-    }
-
-    /// Whether there was anything new. A content is used when it was seen twice: an editor's half written one would lock
-    /// everybody out for a moment, and a client that is told so begins anew.
-    fn reload(&self) -> Result<bool, AuthError> {
-        let text = content(&self.path)?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = Sum::of(&text);
-        if sum == seen.used || std::mem::replace(&mut seen.last, sum) != sum {
-            return Ok(false);
-        }
-        let parsed = parsed(&self.path, &text, &self.options)?;
-        seen.used = sum;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parsed);
-        Ok(true)
-    }
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, AuthError> {
-    std::fs::read(path).map_err(|error| AuthError::Read(path.display().to_string(), error))
-}
-
-fn parsed<T: FromFile>(path: &Path, text: &[u8], options: &T::Options) -> Result<T, AuthError> {
-    T::parse(text, options).map_err(|why| AuthError::Content(path.display().to_string(), why))
 }

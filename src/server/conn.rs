@@ -70,7 +70,9 @@ impl Connections {
         };
         Self {
             h1: http1(config.header_timeout),
-            h2: config.enable_h2c.then(|| http2(tasks.clone())),
+            // Over TLS the client says which it speaks.
+            h2: (config.enable_h2c || config.tls.tls_certificate.is_some())
+                .then(|| http2(tasks.clone())),
             tasks,
             stop,
         }

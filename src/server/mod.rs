@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept` and `side` (who
 //! accepts), `first` and `conn` (what a connection
-//! speaks), `stack` (what is around a request), `doors` (whose a request is), `shutdown` (the order of the end).
+//! speaks; `tls` before that), `stack` (what is around a request), `doors` (whose a request is), `reload` (what changes while
+//! it runs), `shutdown` (the order of the end).
 
 mod accept;
 mod body;
@@ -13,26 +14,30 @@ mod listen;
 mod open;
 mod places;
 mod process;
+mod reload;
 mod routes;
 mod shutdown;
 mod side;
 mod stack;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
-use crate::security::auth::Auth;
+use crate::security::kept::Kept;
+use crate::security::tls::Tls;
 use open::Open;
 pub use process::main_runtime;
+use reload::Watched;
 use stack::App;
 
 /// Why the server does not run, in a line.
@@ -64,11 +69,13 @@ pub enum StartError {
     Hurried,
 }
 
-/// Runs the server until SIGINT or SIGTERM.
+/// Runs the server until SIGINT or SIGTERM. At SIGHUP files are read anew, as by [`Running::reload`], and `hung_up` does what
+/// else there is to do.
 /// # Errors
 /// When it cannot start, or ends otherwise than asked.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, mut hung_up: impl FnMut()) -> Result<(), StartError> {
     let mut signals = shutdown::Signals::new().map_err(StartError::System)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
     let running = tokio::select! {
         started = start(config) => started?,
         signal = signals.next() => {
@@ -76,14 +83,23 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             return Ok(());
         }
     };
-    let asked = tokio::select! {
-        signal = signals.next() => {
-            info!(signal, "asked to stop");
-            true
+    process::notify("READY=1");
+    let asked = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                info!(signal, "asked to stop");
+                break true;
+            }
+            Some(()) = hangups.recv() => {
+                info!("SIGHUP: reading anew what can be");
+                running.reload();
+                hung_up();
+            }
+            () = running.stop.cancelled() => break false,
         }
-        () = running.stop.cancelled() => false,
     };
     running.stop();
+    process::notify("STOPPING=1");
     tokio::select! {
         () = running.wait() => if asked { Ok(()) } else { Err(StartError::Deaf) },
         _ = signals.next() => Err(StartError::Hurried),
@@ -95,6 +111,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// When it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
+    let tls = config.tls.open()?.map(Arc::new);
     // A port in use is told before anything is touched; connections wait until what was open at a crash is mended.
     let bound = listen::Bound::new(&config).await?;
     let Open {
@@ -103,42 +120,26 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         auth,
         app,
     } = open::open(&config, bound.addr()).await?;
-    let open = !auth.asks();
-    let storage = shutdown::Storage { engine, dir };
-    if let Some(addr) = bound.addr().filter(|addr| open && !addr.ip().is_loopback()) {
+    if let Some(addr) = bound.addr().filter(|addr| !addr.ip().is_loopback())
+        && !auth.asks()
+    {
         warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are (--auth none): whoever connects can upload, download and delete");
     }
-    let running = start_with(&config, bound, app, Some(storage))?;
-    tokio::spawn(reload(auth, running.stop.clone()));
-    Ok(running)
-}
-
-/// How often files of credentials are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// Reads files of credentials anew when they change. One that cannot be used changes nothing, and is told once.
-async fn reload(auth: Arc<Auth>, stop: CancellationToken) {
-    let mut told = None;
-    while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
-        let auth = auth.clone();
-        let read = tokio::task::spawn_blocking(move || auth.reload()).await;
-        let Ok(read) = read else { return };
-        let failed = match read {
-            Ok(true) => {
-                info!("the file of credentials has changed and was read anew");
-                None
-            }
-            Ok(false) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(error) = failed.as_ref().filter(|_| failed != told) {
-            error!(
-                error,
-                "the file of credentials is not used as it is now; the last good one stays"
-            );
-        }
-        told = failed;
+    let storage = shutdown::Storage { engine, dir };
+    let mut watched = vec![Watched::new("credentials (--auth-file)", auth)];
+    if let Some(tls) = &tls {
+        watched.push(Watched::new(
+            "certificate (--tls-certificate, --tls-key)",
+            tls.clone(),
+        ));
     }
+    let running = start_with(&config, bound, app, tls, Some(storage))?;
+    tokio::spawn(reload::watch(
+        watched,
+        running.asked.clone(),
+        running.stop.clone(),
+    ));
+    Ok(running)
 }
 
 /// Starts a server with an application of any kind; the configuration is checked.
@@ -146,13 +147,15 @@ fn start_with<A: App>(
     config: &Config,
     bound: listen::Bound,
     app: A,
+    tls: Option<Arc<Kept<Tls>>>,
     storage: Option<shutdown::Storage>,
 ) -> Result<Running, StartError> {
     let limit = process::connection_limit(config.max_connections, process::raise_file_limit());
     let addr = bound.addr();
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let url = match (&config.unix_sock, addr) {
-        (Some(path), _) => format!("http://unix:{}:{}", path.display(), config.base_path),
-        (None, Some(addr)) => format!("http://{addr}{}", config.base_path),
+        (Some(path), _) => format!("{scheme}://unix:{}:{}", path.display(), config.base_path),
+        (None, Some(addr)) => format!("{scheme}://{addr}{}", config.base_path),
         (None, None) => String::new(),
     };
     let meter = storage
@@ -165,6 +168,7 @@ fn start_with<A: App>(
     let side = side::Side {
         stack: stack::Stack { app, meter },
         connections,
+        tls,
         workers: Handle::current(),
         limit,
         places: places::Places::new(config.limits.max_connections_per_address),
@@ -186,6 +190,7 @@ fn start_with<A: App>(
         addr,
         url,
         stop,
+        asked: Arc::default(),
         ended,
     })
 }
@@ -196,6 +201,8 @@ pub struct Running {
     addr: Option<SocketAddr>,
     url: String,
     stop: CancellationToken,
+    /// To look at files.
+    asked: Arc<Notify>,
     ended: JoinHandle<()>,
 }
 
@@ -210,6 +217,12 @@ impl Running {
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Reads files of credentials and certificates anew, now; the log tells what became of it. They are looked at every two
+    /// seconds anyway.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 
     /// Begins the end: nothing more is accepted, requests that run may finish within `shutdown_timeout`.

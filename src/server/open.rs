@@ -202,7 +202,7 @@ fn settings(config: &Config, gate: Arc<Gate>) -> Result<tus::Settings, StartErro
     Ok(tus::Settings {
         base_path: config.base_path.clone(),
         via: Via {
-            tls: false,
+            tls: config.tls.tls_certificate.is_some(),
             behind_proxy: config.behind_proxy,
             public_url: config.public_url.clone(),
         },

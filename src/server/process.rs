@@ -2,6 +2,9 @@
 
 use std::io;
 use std::num::NonZero;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::thread::available_parallelism;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -42,6 +45,22 @@ pub(super) fn connection_limit(configured: usize, files: Option<u64>) -> usize {
     configured
         .min(half.max(1))
         .min(tokio::sync::Semaphore::MAX_PERMITS)
+}
+
+/// Tells systemd, where it wants to hear it (`Type=notify`): `READY=1`, `STOPPING=1`. Source: `sd_notify(3)`.
+pub(super) fn notify(state: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    let told = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = told {
+        warn!(%error, state, "what started the server cannot be told");
+    }
 }
 
 #[cfg(test)]

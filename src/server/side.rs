@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,9 +28,12 @@ use super::first::{self, First, Prefixed};
 use super::listen::Bound;
 use super::places::{Place, Places};
 use super::stack::{App, Stack};
+use super::tls::{self, Wire};
 use crate::answer::empty;
 use crate::meter::Meter;
 use crate::security::auth::Peer;
+use crate::security::kept::Kept;
+use crate::security::tls::Tls;
 
 /// What a connection holds for as long as it lives.
 type Permit = (OwnedSemaphorePermit, Place);
@@ -42,6 +46,8 @@ const LAST_CHECKS: Duration = Duration::from_secs(1);
 pub(super) struct Side<A> {
     pub(super) stack: Stack<A>,
     pub(super) connections: Connections,
+    /// What connections are encrypted with, if they are.
+    pub(super) tls: Option<Arc<Kept<Tls>>>,
     /// The workers' runtime.
     pub(super) workers: Handle,
     /// The most connections at a time.
@@ -109,6 +115,10 @@ impl<A: App> Side<A> {
     /// Looks at a connection's first bytes and brings it to whoever serves it.
     async fn sort<S: Socket>(self, socket: S, permit: Permit) {
         socket.tune(self.unread);
+        if self.tls.is_some() {
+            // What it asks for is known after the handshake, which is work for the workers.
+            return self.lead(None, socket, permit);
+        }
         let first = timeout(self.patience, first::read(socket));
         // A connection that has asked for nothing yet is closed by the stop.
         let Some(Ok(Ok(Some((first, io))))) = self.stop.run_until_cancelled(first).await else {
@@ -116,13 +126,25 @@ impl<A: App> Side<A> {
         };
         if first == First::Health {
             answer(io, self.patience, self.stack.meter).await;
-        } else if let Err(error) = self.hand_over(first, io, permit) {
+        } else {
+            let Prefixed { prefix, io } = io;
+            self.lead(Some((first, prefix)), io, permit);
+        }
+    }
+
+    /// Brings a connection to the workers, with what was read of it.
+    fn lead<S: Socket>(self, begun: Option<(First, Bytes)>, io: S, permit: Permit) {
+        if let Err(error) = self.hand_over(begun, io, permit) {
             debug!(%error, "connection lost on its way to the workers");
         }
     }
 
-    fn hand_over<S: Socket>(self, first: First, io: Prefixed<S>, permit: Permit) -> io::Result<()> {
-        let Prefixed { prefix, io } = io;
+    fn hand_over<S: Socket>(
+        self,
+        begun: Option<(First, Bytes)>,
+        io: S,
+        permit: Permit,
+    ) -> io::Result<()> {
         let peer = io.peer();
         let (loose, workers) = (io.loose()?, self.workers.clone());
         let tasks = self.connections.tasks().clone();
@@ -130,9 +152,15 @@ impl<A: App> Side<A> {
             let _permit = permit;
             match S::bind(loose) {
                 Ok(io) => {
-                    self.connections
-                        .serve(Prefixed { prefix, io }, first, peer, self.stack)
-                        .await;
+                    let wire = match begun {
+                        Some((first, prefix)) => {
+                            Some((Wire::Plain(Prefixed { prefix, io }), first))
+                        }
+                        None => encrypted(io, self.tls, self.patience, &self.stop).await,
+                    };
+                    if let Some((wire, first)) = wire {
+                        self.connections.serve(wire, first, peer, self.stack).await;
+                    }
                 }
                 Err(error) => debug!(%error, "connection lost on its way to the workers"),
             }
@@ -143,6 +171,23 @@ impl<A: App> Side<A> {
         );
         Ok(())
     }
+}
+
+/// A connection after its handshake, and what it speaks; `None`: there was none, or no good one.
+async fn encrypted<S: Socket>(
+    io: S,
+    tls: Option<Arc<Kept<Tls>>>,
+    patience: Duration,
+    stop: &CancellationToken,
+) -> Option<(Wire<S>, First)> {
+    // On the heap, since its connection outlives it by far.
+    let handshake = Box::pin(timeout(patience, tls::handshake(io, tls?.get().config())));
+    match stop.run_until_cancelled(handshake).await? {
+        Ok(Ok(wire)) => return Some(wire),
+        Ok(Err(error)) => debug!(%error, "no TLS handshake"),
+        Err(_) => debug!("no TLS handshake in time"),
+    }
+    None
 }
 
 /// One answer, and the connection's end: what comes after it may be for the workers.

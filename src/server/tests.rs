@@ -134,7 +134,7 @@ async fn serve(config: Config) -> (Running, Hand) {
     let app = tower::service_fn(move |request| probe.clone().call(request));
     let config = config.checked().unwrap();
     let bound = listen::Bound::new(&config).await.unwrap();
-    let running = start_with(&config, bound, app, None).unwrap();
+    let running = start_with(&config, bound, app, None, None).unwrap();
     (running, hand)
 }
 

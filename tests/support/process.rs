@@ -176,6 +176,7 @@ impl Drop for Process {
 
 /// Of the line that tells it, in text or JSON.
 fn address(line: &str) -> Option<SocketAddr> {
-    let url = line.split("http://").nth(1)?;
+    let url = line.split("http://").nth(1);
+    let url = url.or_else(|| line.split("https://").nth(1))?;
     url.split('/').next()?.parse().ok()
 }

@@ -15,7 +15,7 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-use super::{FromFile, Unauthorized};
+use super::Unauthorized;
 use crate::protocol::sha256::Sum;
 use crate::security::rate::SLOWEST;
 use crate::security::user::{Limits, User};
@@ -139,10 +139,9 @@ impl Jwt {
     }
 }
 
-impl FromFile for Jwt {
-    type Options = Expect;
-
-    fn parse(text: &[u8], expect: &Expect) -> Result<Self, String> {
+impl Jwt {
+    /// From the file's content.
+    pub(super) fn of(text: &[u8], expect: &Expect) -> Result<Self, String> {
         let start = text.trim_ascii_start();
         let keys = if start.starts_with(b"{") {
             from_jwks(start)?

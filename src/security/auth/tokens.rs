@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::FromFile;
 use crate::protocol::sha256::Sum;
 use crate::security::rate::SLOWEST;
 use crate::security::types::MediaTypes;
@@ -64,12 +63,9 @@ impl Tokens {
     pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
         self.0.get(&Sum::of(token.as_bytes()).0).cloned()
     }
-}
 
-impl FromFile for Tokens {
-    type Options = ();
-
-    fn parse(text: &[u8], (): &()) -> Result<Self, String> {
+    /// From the file's content.
+    pub(super) fn of(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|_| "not UTF-8")?;
         // The parser's own message may quote the line, and the token in it.
         let content: Content = toml::from_str(text).map_err(|error| {
@@ -140,7 +136,7 @@ mod tests {
             "[[user]]\nid = \"alice\"\ntoken = \"correct-horse-battery\"\nmax_size = \"2GiB\"\ntypes = [\"image/*\"]\n\
              [[user]]\nid = \"bob\"\ntoken_sha256 = \"{sum}\"\nquota = \"5K\"\n"
         );
-        let tokens = Tokens::parse(text.as_bytes(), &()).unwrap();
+        let tokens = Tokens::of(text.as_bytes()).unwrap();
         let alice = tokens.user("correct-horse-battery").unwrap();
         assert_eq!(alice.id.as_str(), "alice");
         assert_eq!(alice.limits.max_size, Some(2 << 30));
@@ -200,7 +196,7 @@ mod tests {
                 "line 4",
             ),
         ] {
-            let told = Tokens::parse(text.as_bytes(), &()).unwrap_err();
+            let told = Tokens::of(text.as_bytes()).unwrap_err();
             assert!(told.contains(why), "{told}");
             assert!(
                 !told.contains("sixteen-characters")

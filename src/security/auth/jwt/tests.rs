@@ -6,7 +6,7 @@ use super::*;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn keys(text: &[u8]) -> Jwt {
-    Jwt::parse(text, &Expect::default()).unwrap()
+    Jwt::of(text, &Expect::default()).unwrap()
 }
 
 fn token(claims: &Value) -> String {
@@ -91,7 +91,7 @@ fn audience_and_issuer_are_asked_for() {
         audience: Some("uploads".into()),
         issuer: Some("https://id.example".into()),
     };
-    let keys = Jwt::parse(SECRET, &expect).unwrap();
+    let keys = Jwt::of(SECRET, &expect).unwrap();
     let told = |aud: Value, iss: Value| {
         let mut claims = good();
         claims["aud"] = aud;
@@ -140,7 +140,7 @@ fn a_set_of_keys() {
     assert!(!by(Some("one"), 2) && !by(Some("three"), 1) && !by(None, 3) && !by(None, 4));
     for weak in ["", "YWJj"] {
         let weak = json!({"kty": "oct", "k": weak});
-        assert!(Jwt::parse(weak.to_string().as_bytes(), &Expect::default()).is_err());
+        assert!(Jwt::of(weak.to_string().as_bytes(), &Expect::default()).is_err());
     }
 }
 
@@ -157,7 +157,7 @@ fn the_algorithm_is_the_keys() {
     let bom = format!("\u{feff}{text}");
     let bag = format!("Bag Attributes\n    friendlyName: x\n{text}");
     for known in [&bom, &bag] {
-        let keys = Jwt::parse(known.as_bytes(), &Expect::default());
+        let keys = Jwt::of(known.as_bytes(), &Expect::default());
         assert!(
             keys.is_err()
                 || keys
@@ -170,12 +170,12 @@ fn the_algorithm_is_the_keys() {
     let jwks = format!("[{{\"kty\":\"RSA\",\"n\":\"{inner}\",\"e\":\"AQAB\"}}]");
     for known in [&inner, &jwks, &format!("ssh-ed25519 {inner}")] {
         assert!(
-            Jwt::parse(known.as_bytes(), &Expect::default()).is_err(),
+            Jwt::of(known.as_bytes(), &Expect::default()).is_err(),
             "{known}"
         );
     }
     let der: Vec<u8> = (0..=255).collect();
-    assert!(Jwt::parse(&der, &Expect::default()).is_err());
+    assert!(Jwt::of(&der, &Expect::default()).is_err());
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn files_that_are_not_keys() {
             "no public key",
         ),
     ] {
-        let told = Jwt::parse(text, &Expect::default()).unwrap_err();
+        let told = Jwt::of(text, &Expect::default()).unwrap_err();
         assert!(told.contains(why), "{told}");
     }
 }
