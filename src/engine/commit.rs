@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use http::HeaderMap;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::append::{Append, Appended, open_mark};
 use super::end::{close_well, is_loss};
@@ -115,7 +115,7 @@ impl Inner {
                 ChecksumError::Header(error) => error.into(),
             })?;
         match trailer {
-            // Its algorithm is known only now: the range is read back once, off the async workers.
+            // Its algorithm is known only now: the range is read back once.
             Some(checksum) => {
                 let sum = self
                     .sum_of(
@@ -147,8 +147,8 @@ impl Inner {
         Ok(digest.finish())
     }
 
-    /// Takes stored bytes into a hash, off the async workers.
-    pub(super) async fn hash<H: Send + 'static>(
+    /// Takes stored bytes into a hash: in the task, as those that arrive, while the next ones are read in the pool.
+    pub(super) async fn hash<H>(
         &self,
         entry: &Entry,
         range: Range<u64>,
@@ -160,15 +160,7 @@ impl Inner {
         }
         let mut pieces = self.blobs.read(&entry.blob(), range).await?;
         while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            let hashed = tokio::task::spawn_blocking(move || {
-                update(&mut hash, &piece);
-                hash
-            });
-            hash = hashed.await.map_err(|panic| {
-                error!(%panic, "hashing ended in a panic");
-                Reject::Panicked
-            })?;
+            update(&mut hash, &piece?);
         }
         Ok(hash)
     }

@@ -109,7 +109,7 @@ impl Inner {
     pub(super) async fn faulted(self: &Arc<Self>, entry: &Entry, error: &BlobError) {
         error!(id = %entry.id, %error, "the disk lost bytes of this upload");
         if let Some(of) = entry.chunk() {
-            self.fault_session(&of).await;
+            self.fault_session(&of.session).await;
         }
         match error {
             BlobError::Lost => self.lost(entry).await,

@@ -116,7 +116,7 @@ impl Ingest<'_> {
     /// How often the record follows a running body.
     const RECORD_EVERY: Duration = Duration::from_secs(1);
     /// In `complete` mode, how many bytes a loss of power may take from an unfinished upload, about.
-    const SYNC_EVERY: u64 = 64 << 20;
+    pub(super) const SYNC_EVERY: u64 = 64 << 20;
 
     /// Offset after the last byte written.
     pub(super) fn position(&self) -> u64 {
@@ -339,7 +339,7 @@ impl Ingest<'_> {
                     live.lost.store(true, Ordering::Release);
                     if let Some(of) = entry.chunk() {
                         // Its writer may have ended by now; the file is its session's.
-                        engine.fault_session(&of).await;
+                        engine.fault_session(&of.session).await;
                     }
                 }
                 Err(error) => warn!(id = %entry.id, %error, "not synced"),

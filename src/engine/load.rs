@@ -107,9 +107,9 @@ impl Inner {
     async fn load(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
         let record = match self.state.get(id).await? {
             Some(record) => record,
-            None => match self.revive(id).await? {
-                Some(record) => record,
-                None => return self.missing_chunk(id).await,
+            None => match self.missing_chunk(id).await {
+                Err(Reject::NotFound) => self.revive(id).await?.ok_or(Reject::NotFound)?,
+                chunk => return chunk,
             },
         };
         let mut image = Image::new(id, record);

@@ -26,7 +26,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub(crate) struct Session {
     waiting: AtomicUsize,
     front: tokio::sync::Mutex<Front>,
     following: AtomicBool,
+    /// Bytes that were there when the disk was last asked for them.
+    sync_asked: AtomicU64,
     finalizing: AtomicBool,
     /// The disk lost bytes of its file. Its record says so a moment later.
     faulted: AtomicBool,
@@ -227,6 +229,7 @@ impl Session {
             waiting: AtomicUsize::new(0),
             front: tokio::sync::Mutex::default(),
             following: AtomicBool::new(false),
+            sync_asked: AtomicU64::new(0),
             finalizing: AtomicBool::new(false),
             faulted: AtomicBool::new(false),
             meter: Mutex::default(),

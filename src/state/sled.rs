@@ -1,11 +1,14 @@
 //! Records in sled 0.34: hot records small and by themselves, the rest in pieces beside them, one thread that writes.
 //!
-//! What sled leaves to its user is done here: `flush` reaches the kernel and not the disk, so a power cut is met by
+//! What sled leaves to its user is done here: each batch and each `flush` waits until the disk has taken some pages, and promises
+//! nothing by it. So commits are in a journal and in memory first, and come into the tree much at a time; a power cut is met by
 //! `sync_data` on a handle of our own; calls that may wait for the disk run on the blocking pool or the commit thread; a
 //! database that does not open is set aside.
 
 mod committer;
+mod fresh;
 mod ground;
+mod journal;
 mod keys;
 mod open;
 mod staged;
@@ -20,6 +23,7 @@ use sled::Tree;
 use tracing::error;
 
 use self::committer::{Committer, closed};
+use self::fresh::{Fresh, View};
 pub use self::open::Opened;
 use super::{Change, Detail, Mark, Promise, StateError, StateStore};
 use crate::upload::{Record, UploadId};
@@ -38,6 +42,7 @@ type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub struct SledState {
     /// For reads; `None` once closed. Dropped before the committer, whose thread is to be the last to hold the database.
     tree: Mutex<Option<Tree>>,
+    fresh: Fresh,
     committer: Committer,
 }
 
@@ -49,10 +54,11 @@ impl SledState {
     /// Runs a read where it may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Tree) -> Result<T, StateError> + Send + 'static,
+        read: impl FnOnce(&View) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let tree = self.tree().clone().ok_or_else(closed)?;
-        tokio::task::spawn_blocking(move || read(&tree))
+        let fresh = self.fresh.clone();
+        tokio::task::spawn_blocking(move || read(&View { tree, fresh }))
             .await
             .unwrap_or_else(|error| Err(StateError::Store(format!("a read ended: {error}"))))
     }
@@ -66,9 +72,9 @@ fn read_error(id: &UploadId, error: sled::Error) -> StateError {
     }
 }
 
-fn get(tree: &Tree, id: &UploadId) -> Result<Option<Record>, StateError> {
-    let Some(bytes) = tree
-        .get(keys::record(id))
+fn get(view: &View, id: &UploadId) -> Result<Option<Record>, StateError> {
+    let Some(bytes) = view
+        .get(&keys::record(id))
         .map_err(|error| read_error(id, error))?
     else {
         return Ok(None);
@@ -79,10 +85,11 @@ fn get(tree: &Tree, id: &UploadId) -> Result<Option<Record>, StateError> {
         .ok_or_else(|| StateError::Damaged(id.clone()))
 }
 
-fn detail(tree: &Tree, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
+fn detail(view: &View, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
     for _ in 0..REREADS {
-        let pieces = tree.scan_prefix(keys::detail(id, detail)).values();
+        let pieces = view.prefix(&keys::detail(id, detail));
         let pieces: Vec<_> = pieces
+            .map(|item| item.map(|(_, piece)| piece))
             .collect::<Result<_, _>>()
             .map_err(|error| read_error(id, error))?;
         if pieces.is_empty() {
@@ -98,7 +105,7 @@ fn detail(tree: &Tree, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>,
 }
 
 fn scan(
-    tree: &Tree,
+    view: &View,
     after: Option<&UploadId>,
     limit: usize,
 ) -> Result<Vec<(UploadId, Record)>, StateError> {
@@ -111,7 +118,7 @@ fn scan(
     if limit == 0 {
         return Ok(found);
     }
-    for item in tree.range((start, Excluded(keys::RECORDS_END.to_vec()))) {
+    for item in view.range(start, keys::RECORDS_END.to_vec()) {
         let (key, value) = item.map_err(|error| StateError::Store(error.to_string()))?;
         match (keys::record_id(&key), keys::decode(&value)) {
             (Some(id), Some(record)) => found.push((id, record)),
@@ -124,10 +131,10 @@ fn scan(
     Ok(found)
 }
 
-fn marked(tree: &Tree, mark: Mark) -> Result<Vec<UploadId>, StateError> {
+fn marked(view: &View, mark: Mark) -> Result<Vec<UploadId>, StateError> {
     let mut found = Vec::new();
-    for key in tree.scan_prefix(keys::marked(mark)).keys() {
-        let key = key.map_err(|error| StateError::Store(error.to_string()))?;
+    for item in view.prefix(&keys::marked(mark)) {
+        let (key, _) = item.map_err(|error| StateError::Store(error.to_string()))?;
         if let Some(id) = keys::marked_id(mark, &key) {
             found.push(id);
         } else {
@@ -141,12 +148,12 @@ fn marked(tree: &Tree, mark: Mark) -> Result<Vec<UploadId>, StateError> {
 impl StateStore for SledState {
     async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
         let id = id.clone();
-        self.read(move |tree| get(tree, &id)).await
+        self.read(move |view| get(view, &id)).await
     }
 
     async fn detail(&self, id: &UploadId, of: Detail) -> Result<Option<Vec<u8>>, StateError> {
         let id = id.clone();
-        self.read(move |tree| detail(tree, &id, of)).await
+        self.read(move |view| detail(view, &id, of)).await
     }
 
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
@@ -159,12 +166,12 @@ impl StateStore for SledState {
         limit: usize,
     ) -> Result<Vec<(UploadId, Record)>, StateError> {
         let after = after.cloned();
-        self.read(move |tree| scan(tree, after.as_ref(), limit))
+        self.read(move |view| scan(view, after.as_ref(), limit))
             .await
     }
 
     async fn marked(&self, mark: Mark) -> Result<Vec<UploadId>, StateError> {
-        self.read(move |tree| marked(tree, mark)).await
+        self.read(move |view| marked(view, mark)).await
     }
 
     async fn close(&self) -> Result<(), StateError> {

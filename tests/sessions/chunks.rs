@@ -8,7 +8,7 @@ use highwater::protocol::sha256::Sum;
 use serde_json::json;
 
 use crate::support::session::CHUNK;
-use crate::support::{Session, bytes, file_of, same, start, start_with, until};
+use crate::support::{Session, bytes, file_of, rounds, same, start, start_with, until};
 
 #[tokio::test]
 async fn a_chunk_has_its_size_and_its_number() {
@@ -91,6 +91,26 @@ async fn a_repeat_is_hashed_and_never_written() {
     assert_eq!(both, [200, 201]);
     assert_eq!(session.finalize().await.status, 200);
     same(&session.download().await.body, &data);
+}
+
+/// A client that did not hear the last answers sends chunks and the finalize again, while the first of them is in hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_meets_the_end_in_any_order() {
+    let server = start().await;
+    let data = bytes(9, 2 * CHUNK);
+    for _ in 0..rounds(40, 1000) {
+        let session = server.session_of(&data).await;
+        for n in [1, 2] {
+            assert_eq!(session.send(n, &data).await.status, 201);
+        }
+        let ends = futures_util::future::join_all((0..3).map(|_| session.finalize()));
+        let repeats = futures_util::future::join_all([1, 2, 1, 2].map(|n| session.send(n, &data)));
+        let (ends, repeats) = tokio::join!(ends, repeats);
+        for reply in ends.iter().chain(&repeats) {
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+        assert_eq!(session.cancel().await.status, 204);
+    }
 }
 
 #[tokio::test]

@@ -145,6 +145,31 @@ async fn a_session_lives_by_patches_alone() {
     assert_eq!(used.finalize().await.status, 200);
 }
 
+/// One PATCH that lasts longer than a session does.
+#[tokio::test]
+async fn a_long_patch_keeps_its_session() {
+    let server = start_with(|config| config.expire_after = Duration::from_millis(1500)).await;
+    let data = bytes(8, 2 * CHUNK);
+    let idle = server.session_of(&data).await;
+    let busy = server.session_of(&data).await;
+    let part = busy.part(1, &data);
+    let request = busy.patch(1, 0, part).to_bytes();
+    let mut conn = busy.client.connect().await;
+    conn.send(&request[..request.len() - part.len()]).await;
+    let mut sent = 0;
+    while idle.status().await["status"] != "expired" || !server.data_is_only(&busy.id) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        conn.send(&part[sent..=sent]).await;
+        sent += 1;
+        assert!(sent < 1000, "it does not expire");
+    }
+    assert_eq!(busy.status().await["status"], "active");
+    conn.send(&part[sent..]).await;
+    assert_eq!(conn.reply().await.status, 204, "bytes keep a session");
+    assert_eq!(busy.send(2, &data).await.status, 201);
+    assert_eq!(busy.finalize().await.status, 200);
+}
+
 impl crate::support::Server {
     /// Whether every stored file is of this upload.
     fn data_is_only(&self, id: &str) -> bool {

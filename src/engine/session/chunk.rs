@@ -93,14 +93,15 @@ impl Engine {
         self.inner
             .run(async move {
                 let _place = place;
-                let chunked = if whole.record().is_complete()
-                    && let Some(session) = whole.session()
-                {
-                    inner
-                        .repeat_chunk(&whole, &session, number, chunk, body)
-                        .await
-                } else {
-                    inner.take_chunk(&id, chunk, body).await
+                let chunked = match (inner.turn_of_chunk(&id).await, whole.session()) {
+                    (Ok(turn), _) => inner.take_chunk(turn, chunk, body).await,
+                    // Before this, or while it waited.
+                    (Err(Reject::NotFound), Some(session)) if whole.record().is_complete() => {
+                        inner
+                            .repeat_chunk(&whole, &session, number, chunk, body)
+                            .await
+                    }
+                    (Err(reject), _) => Err(reject),
                 };
                 // The session's entry was in use until here: what became of the chunk was seen by it.
                 drop(entry);
@@ -111,24 +112,46 @@ impl Engine {
 }
 
 impl Inner {
+    /// Everything before the first byte is asked for; from here on the session does not expire.
+    async fn turn_of_chunk(self: &Arc<Self>, id: &UploadId) -> Result<Turn, Reject> {
+        let entry = self.usable(id).await?;
+        let guard = self.chunk_turn(&entry).await?;
+        let entry = self.usable(id).await?;
+        let (of, whole) = self.session_of(&entry).await?.ok_or(Reject::NotFound)?;
+        let record = entry.record();
+        let live = Arc::new(Live::at(record.offset, record.synced, false));
+        let busy = self.begin_chunk(&entry, &live).await?;
+        Ok(Turn {
+            of,
+            whole,
+            entry,
+            guard,
+            live,
+            record,
+            _busy: busy,
+        })
+    }
+
     async fn take_chunk<B>(
         self: Arc<Self>,
-        id: &UploadId,
+        turn: Turn,
         chunk: ChunkBody,
         body: B,
     ) -> Result<Chunked, Reject>
     where
         B: Body<Data = Bytes> + Send + Unpin,
     {
-        let entry = self.usable(id).await?;
-        let guard = self.chunk_turn(&entry).await?;
-        let entry = self.usable(id).await?;
-        let (of, whole) = self.session_of(&entry).await?.ok_or(Reject::NotFound)?;
+        let Turn {
+            of,
+            whole,
+            entry,
+            guard,
+            live,
+            record,
+            _busy,
+        } = turn;
         let session = whole.session().ok_or(Reject::NotFound)?;
-        let record = entry.record();
-        let live = Arc::new(Live::at(record.offset, record.synced, false));
         let _seen = Seen::show(&entry, &live);
-        let _busy = self.begin_chunk(&entry, &live).await?;
         let running = self.appending();
         let arrived = Arriving {
             number: of.number,
@@ -319,6 +342,18 @@ impl Inner {
         self.chunk_lives(&of).await?;
         Ok(busy)
     }
+}
+
+/// Leave to take a chunk in.
+struct Turn {
+    of: ChunkOf,
+    whole: Arc<Entry>,
+    entry: Arc<Entry>,
+    guard: Box<dyn Guard>,
+    live: Arc<Live>,
+    /// From before it.
+    record: Record,
+    _busy: Option<Busy>,
 }
 
 /// A chunk that arrives.

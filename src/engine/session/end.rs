@@ -29,11 +29,11 @@ impl Inner {
 
     /// The disk lost bytes of a chunk: they are in the one file of its session, of which nothing is believed from here on. The
     /// session's record follows in a task of its own, since its lock is not waited for by whoever has a chunk's.
-    pub(in super::super) async fn fault_session(self: &Arc<Self>, of: &ChunkOf) {
-        let whole = match self.entry(&of.session).await {
+    pub(in super::super) async fn fault_session(self: &Arc<Self>, id: &UploadId) {
+        let whole = match self.entry(id).await {
             Ok(whole) => whole,
             Err(Reject::NotFound) => return,
-            Err(error) => return warn!(id = %of.session, %error, "a session cannot be failed"),
+            Err(error) => return warn!(%id, %error, "a session cannot be failed"),
         };
         let Some(session) = whole.session() else {
             return;

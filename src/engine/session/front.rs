@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::super::append::MOMENT;
+use super::super::end::is_loss;
+use super::super::ingest::Ingest;
 use super::super::table::Entry;
 use super::super::{Inner, More, load, millis, now};
 use super::{KEEP, Session};
+use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
 use crate::protocol::sha256::{Hasher, Sum};
@@ -138,8 +141,29 @@ impl Inner {
             return;
         };
         self.follow(whole, &session);
+        self.sync_beside(whole, &session);
         self.keep(whole, &session).await;
         self.note_soon(whole, &session);
+    }
+
+    /// The disk is asked for a session's bytes as they come, and nobody waits for it: few are left for the end, which does.
+    fn sync_beside(self: &Arc<Self>, whole: &Arc<Entry>, session: &Session) {
+        let came = session.progress().bytes;
+        let asked = session.sync_asked.load(Ordering::Acquire);
+        if self.options.durability != Durability::Complete
+            || came.saturating_sub(asked) < Ingest::SYNC_EVERY
+            || session.sync_asked.swap(came, Ordering::AcqRel) != asked
+        {
+            return;
+        }
+        let (inner, whole) = (self.clone(), whole.clone());
+        self.tasks.spawn(async move {
+            match inner.blobs.sync(&whole.id, &whole.blob()).await {
+                Ok(()) => {}
+                Err(error) if is_loss(&error) => inner.fault_session(&whole.id).await,
+                Err(error) => warn!(id = %whole.id, %error, "not synced"),
+            }
+        });
     }
 
     /// Whether a session's own record should follow now: well before it expires, and where it just did while bytes came.

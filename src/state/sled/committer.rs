@@ -27,7 +27,9 @@ pub(super) trait Ground: Send + 'static {
     fn apply(&mut self, changes: &[Change]) -> Result<(), Fault>;
     /// Writes what was applied.
     fn settle(&mut self) -> Result<(), Fault>;
-    /// Makes what was applied survive `kill -9`.
+    /// Whether what was written survives `kill -9` as it is.
+    fn keeps(&self) -> bool;
+    /// Makes what was written survive `kill -9`, and puts it where it can be synced.
     fn flush(&mut self) -> Result<(), Fault>;
     /// Makes what was flushed survive a power cut.
     fn sync(&mut self) -> Result<(), Fault>;
@@ -194,7 +196,13 @@ impl<G: Ground> Work<G> {
             self.apply(commit, &mut waiting);
         }
         self.attempt("committing", G::settle).ok();
-        let Waiting { flushed, synced } = waiting;
+        let Waiting {
+            mut flushed,
+            synced,
+        } = waiting;
+        if self.ground.keeps() {
+            self.wake(std::mem::take(&mut flushed));
+        }
         let lingers = self
             .unflushed
             .is_some_and(|since| since.elapsed() >= LINGER);

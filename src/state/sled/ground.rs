@@ -1,4 +1,4 @@
-//! The tree under the commit thread: compares, writes all or nothing, flushes and syncs.
+//! The tree under the commit thread, and its journal: compares, writes all or nothing, flushes and syncs.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use sled::{Batch, Db};
+use sled::Db;
 use tracing::warn;
 
 use super::super::Change;
+use super::Writes;
 use super::committer::{Fault, Ground};
-use super::staged::{Staged, compare, encode, refused};
-use super::{Writes, keys};
-use crate::upload::Record;
+use super::fresh::Fresh;
+use super::journal::Journal;
+use super::staged::Staged;
 
 /// How long the files may take to become free once the database is closed.
 const RELEASE: Duration = Duration::from_secs(10);
-/// Bytes that are staged at most before they are written.
-const STAGED: usize = 4 << 20;
+/// Past so many bytes what is fresh is written to the tree. Well below what is reserved for that.
+const MOST: usize = 2 << 20;
 
 /// Bytes past the database's end that are kept for it, so that uploads that fill the disk do not take the space in which
 /// their offsets are to be written: sled never recovers from a write that failed.
@@ -35,18 +36,20 @@ pub(super) struct SledGround {
     file: File,
     /// Differs from write to write, and from run to run.
     stamp: u64,
-    /// What this group of commits has changed and not written yet. A `Batch` costs sled a write to the file of its own,
-    /// so there is one a group.
-    staged: Writes,
-    /// Bytes in it.
+    journal: Journal,
+    /// What this group of commits has changed: one entry of the journal.
+    group: Writes,
+    /// What is not in the tree yet.
+    fresh: Fresh,
+    /// Bytes that were put there.
     size: usize,
     /// When to reserve space at the earliest; `None`: this file system reserves none.
     reserve_from: Option<Instant>,
 }
 
 impl SledGround {
-    /// Takes over `db`, which lies in `dir`; `stamp` is above that of every run before.
-    pub(super) fn new(db: Db, dir: &Path, stamp: u64) -> std::io::Result<Self> {
+    /// Takes over `db`, which lies in `dir`, and its journal; `stamp` is above that of every run before.
+    pub(super) fn new(db: Db, journal: Journal, dir: &Path, stamp: u64) -> std::io::Result<Self> {
         let file = File::options()
             .read(true)
             .write(true)
@@ -55,12 +58,19 @@ impl SledGround {
             db,
             file,
             stamp,
-            staged: Writes::new(),
+            journal,
+            group: Writes::new(),
+            fresh: Fresh::default(),
             size: 0,
             reserve_from: Some(Instant::now()),
         };
         ground.reserve();
         Ok(ground)
+    }
+
+    /// What is not in the tree yet, for those who read.
+    pub(super) fn fresh(&self) -> Fresh {
+        self.fresh.clone()
     }
 
     /// Sees that there is space for the database to grow; sled cuts off what it needs no more, and the reserve with it.
@@ -89,74 +99,69 @@ impl SledGround {
         }
     }
 
-    /// The change of one record that has neither details nor marks to change: one key, swapped.
-    fn swap(&self, change: &Change, record: &Record) -> Result<(), Fault> {
-        let key = keys::record(&change.id);
-        let current = self
-            .db
-            .get(&key)
-            .map_err(|error| refused(&change.id, error))?;
-        compare(change, current.as_deref())?;
-        let next = encode(record)?;
-        if current.as_deref() == Some(&next[..]) {
-            return Ok(());
+    /// Writes to the tree what is fresh.
+    fn lay_down(&mut self) -> Result<(), Fault> {
+        self.reserve();
+        let batch = {
+            let fresh = self.fresh.read();
+            if fresh.is_empty() {
+                return Ok(());
+            }
+            self.journal.batch(&fresh)
+        };
+        if let Err(error) = self.db.apply_batch(batch) {
+            return Err(Fault::Broken(error.to_string()));
         }
-        match self.db.compare_and_swap(key, current, Some(next)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Fault::Broken("somebody else writes".to_owned())),
-            Err(error) => Err(Fault::Broken(error.to_string())),
-        }
+        self.fresh.write().clear();
+        self.size = 0;
+        self.reserve();
+        Ok(())
     }
 }
 
 impl Ground for SledGround {
     fn apply(&mut self, changes: &[Change]) -> Result<(), Fault> {
-        if let [change] = changes
-            && let Some(record) = &change.record
-            && change.details.is_empty()
-            && change.marks.is_empty()
-            && self.staged.is_empty()
-        {
-            return self.swap(change, record);
-        }
         self.stamp += 1;
-        let mut commit = Staged::over(&self.db, &self.staged, self.stamp);
+        let fresh = self.fresh.read();
+        let mut commit = Staged::over(&self.db, &fresh, self.stamp);
         for change in changes {
             commit.add(change)?;
         }
-        for (key, value) in commit.writes {
+        let writes = commit.writes;
+        drop(fresh);
+        for (key, value) in &writes {
             self.size += key.len() + value.as_ref().map_or(0, Vec::len);
-            self.staged.insert(key, value);
         }
-        if self.size > STAGED {
+        self.fresh.write().extend(writes.clone());
+        self.group.extend(writes);
+        if self.size > MOST {
             self.settle()?;
         }
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Fault> {
-        if self.staged.is_empty() {
-            return Ok(());
+        if !self.group.is_empty() {
+            let group = std::mem::take(&mut self.group);
+            self.journal.add(&group, self.stamp);
         }
-        let mut batch = Batch::default();
-        for (key, value) in std::mem::take(&mut self.staged) {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
+        if self.size > MOST {
+            self.lay_down()?;
         }
-        self.size = 0;
-        self.db
-            .apply_batch(batch)
-            .map_err(|error| Fault::Broken(error.to_string()))
+        Ok(())
+    }
+
+    fn keeps(&self) -> bool {
+        self.journal.keeps()
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.reserve();
-        match self.db.flush() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Fault::Broken(error.to_string())),
+        self.lay_down()?;
+        if let Err(error) = self.db.flush() {
+            return Err(Fault::Broken(error.to_string()));
         }
+        self.journal.clear();
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
@@ -184,6 +189,7 @@ impl Ground for SledGround {
 mod tests {
     use super::super::super::contract::{at, change, id, long};
     use super::super::super::{Detail, Mark, StateError};
+    use super::super::fresh::View;
     use super::super::{detail, get, marked};
     use super::*;
 
@@ -198,7 +204,8 @@ mod tests {
         let db = sled::Config::new().path(dir.path()).flush_every_ms(None);
         let db = db.open().unwrap();
         let tree = (*db).clone();
-        let mut ground = SledGround::new(db, dir.path(), 1).unwrap();
+        let journal = Journal::open(&db, dir.path()).unwrap();
+        let mut ground = SledGround::new(db, journal, dir.path(), 1).unwrap();
         let mut apply = |change: Change| ground.apply(&[change]);
 
         let parts = |len| Some(long(len));
@@ -216,14 +223,25 @@ mod tests {
             conflict,
             Err(Fault::Refused(StateError::Conflict))
         ));
+        let view = View {
+            tree,
+            fresh: ground.fresh(),
+        };
+        let check = || {
+            assert_eq!(get(&view, &id("a")).unwrap(), Some(at(1)));
+            let kept = detail(&view, &id("a"), Detail::Parts).unwrap();
+            assert_eq!(kept, parts(5_000));
+            assert_eq!(get(&view, &id("b")).unwrap(), None);
+            assert_eq!(detail(&view, &id("b"), Detail::Parts).unwrap(), None);
+            assert_eq!(marked(&view, Mark::Assembling).unwrap(), []);
+            assert_eq!(get(&view, &id("c")).unwrap(), Some(at(0)));
+        };
+        check();
         ground.settle().unwrap();
-
-        assert_eq!(get(&tree, &id("a")).unwrap(), Some(at(1)));
-        let kept = detail(&tree, &id("a"), Detail::Parts).unwrap();
-        assert_eq!(kept, parts(5_000));
-        assert_eq!(get(&tree, &id("b")).unwrap(), None);
-        assert_eq!(detail(&tree, &id("b"), Detail::Parts).unwrap(), None);
-        assert_eq!(marked(&tree, Mark::Assembling).unwrap(), []);
-        assert_eq!(get(&tree, &id("c")).unwrap(), Some(at(0)));
+        assert!(ground.keeps());
+        check();
+        ground.flush().unwrap();
+        check();
+        assert!(view.fresh.read().is_empty() && view.tree.len() > 5);
     }
 }

@@ -5,6 +5,7 @@
 //! | `r\0<id>` | a record: a version byte, then postcard |
 //! | `d\0<id>\0<detail byte><u16 number>` | a piece of a detail: stamp, total length, bytes |
 //! | `m\0<mark byte>\0<id>` | a mark, empty |
+//! | `j\0` | the number of the last entry of the journal that is in the tree |
 //!
 //! An id holds no byte below `-`, so the records' order is that of the ids, and `<id>\0` is no prefix of another id's keys.
 
@@ -20,6 +21,8 @@ pub(super) const MARKS: [Mark; 3] = [Mark::Waiting, Mark::Assembling, Mark::Open
 pub(super) const RECORDS: &[u8] = b"r\0";
 /// The first key past all records.
 pub(super) const RECORDS_END: &[u8] = b"r\x01";
+/// Where the number of the last entry of the journal lies.
+pub(super) const JOURNALED: &[u8] = b"j\0";
 /// Where marks begin.
 pub(super) const ALL_MARKS: &[u8] = b"m\0";
 

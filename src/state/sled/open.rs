@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::super::StateError;
 use super::committer::{Committer, text};
 use super::ground::SledGround;
+use super::journal::Journal;
 use super::{SledState, keys};
 use crate::clock::since_epoch;
 
@@ -71,9 +72,11 @@ impl SledState {
         sync_directory(dir).map_err(io)?;
         let tree: Tree = (*db).clone();
         let stamp = u64::try_from(since_epoch().as_nanos()).unwrap_or(0);
-        let ground = SledGround::new(db, dir, stamp).map_err(io)?;
+        let journal = Journal::open(&db, dir).map_err(|error| store(error.to_string()))?;
+        let ground = SledGround::new(db, journal, dir, stamp).map_err(io)?;
         let state = SledState {
             tree: Mutex::new(Some(tree)),
+            fresh: ground.fresh(),
             committer: Committer::start(ground)?,
         };
         Ok(Opened {

@@ -44,6 +44,55 @@ async fn what_is_written_is_there_after_each_start() {
     reopen::half_is_gone(&open(&dir)).await;
 }
 
+/// What the kernel has of an open store is what a `kill -9` leaves.
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_kill() {
+    let (dir, state) = fresh();
+    let mut gone = Vec::new();
+    for n in 0..60_u64 {
+        let name = format!("a{n:02}");
+        let mut born = change(&name, None, Some(at(n)));
+        born.details = vec![(Detail::Parts, Some(long(5000)))];
+        born.marks = vec![(Mark::Open, true)];
+        state.commit(vec![born], Promise::Flushed).await.unwrap();
+        if n % 3 == 0 {
+            let change = change(&name, Some(at(n)), None);
+            state.commit(vec![change], Promise::Flushed).await.unwrap();
+            gone.push(name);
+        }
+        if n % 25 == 24 {
+            // The tree has it from here on, and the journal begins anew.
+            state.commit(Vec::new(), Promise::Synced).await.unwrap();
+        }
+        if n % 10 != 0 {
+            continue;
+        }
+        let copy = dir.path().join(format!("copy{n}"));
+        std::fs::create_dir(&copy).unwrap();
+        for file in std::fs::read_dir(dir.path().join("state")).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+            }
+        }
+        // Twice: the first start may be killed as well.
+        for _ in 0..2 {
+            let copied = open(&copy);
+            let there = copied.scan(None, 99).await.unwrap();
+            assert_eq!(there.len() + gone.len(), usize::try_from(n).unwrap() + 1);
+            let marked = copied.marked(Mark::Open).await.unwrap();
+            assert_eq!(marked.len(), there.len());
+            for (id, record) in there {
+                assert!(!gone.contains(&id.to_string()));
+                assert_eq!(id.as_str(), format!("a{:02}", record.offset));
+                let detail = copied.detail(&id, Detail::Parts).await.unwrap();
+                assert_eq!(detail, Some(long(5000)));
+            }
+            copied.close().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn it_opens_again_at_once_and_often() {
     let (dir, mut state) = fresh();
@@ -91,6 +140,7 @@ async fn a_damaged_record_harms_its_upload_alone() {
     for name in ["a", "b", "c"] {
         put(&state, name, at(1)).await;
     }
+    state.commit(Vec::new(), Promise::Synced).await.unwrap();
     let tree = state.tree.lock().unwrap().clone().unwrap();
     tree.insert(keys::record(&id("b")), b"\x01garbage").unwrap();
     let commit = |steps| state.commit(steps, Promise::Flushed);
@@ -120,7 +170,7 @@ async fn a_detail_with_a_missing_piece_is_damaged() {
     let (_dir, state) = fresh();
     let mut born = change("a", None, Some(at(1)));
     born.details = vec![(Detail::Parts, Some(long(10_000)))];
-    state.commit(vec![born], Promise::Flushed).await.unwrap();
+    state.commit(vec![born], Promise::Synced).await.unwrap();
     let tree = state.tree.lock().unwrap().clone().unwrap();
     let prefix = keys::detail(&id("a"), Detail::Parts);
     let pieces: Vec<_> = tree.scan_prefix(&prefix).keys().flatten().collect();

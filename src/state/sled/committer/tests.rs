@@ -9,6 +9,8 @@ struct Stand {
     /// Each flush waits for one of these, if there are any senders left.
     gate: Receiver<()>,
     fails: Option<(&'static str, bool)>,
+    /// It keeps what is written without a flush.
+    keeps: bool,
 }
 
 impl Stand {
@@ -29,6 +31,9 @@ impl Ground for Stand {
     fn settle(&mut self) -> Result<(), Fault> {
         self.step("settle")
     }
+    fn keeps(&self) -> bool {
+        self.keeps
+    }
     fn flush(&mut self) -> Result<(), Fault> {
         self.gate.recv().ok();
         self.step("flush")
@@ -44,9 +49,21 @@ impl Ground for Stand {
 fn start(
     fails: Option<(&'static str, bool)>,
 ) -> (Committer, Receiver<&'static str>, Option<Sender<()>>) {
+    start_on(fails, false)
+}
+
+fn start_on(
+    fails: Option<(&'static str, bool)>,
+    keeps: bool,
+) -> (Committer, Receiver<&'static str>, Option<Sender<()>>) {
     let (steps, seen) = mpsc::channel();
     let (open, gate) = mpsc::channel();
-    let stand = Stand { steps, gate, fails };
+    let stand = Stand {
+        steps,
+        gate,
+        fails,
+        keeps,
+    };
     (Committer::start(stand).unwrap(), seen, Some(open))
 }
 
@@ -94,6 +111,23 @@ async fn the_strongest_promise_of_a_group_is_kept_for_who_asked() {
         seen(&steps),
         ["apply", "settle", "flush", "sync", "release"]
     );
+}
+
+#[tokio::test]
+async fn what_is_kept_is_flushed_later_and_for_a_sync() {
+    let (committer, steps, gate) = start_on(None, true);
+    let gate = gate.unwrap();
+    // Nobody lets the flush go on.
+    committer.commit(one(), Promise::Flushed).await.unwrap();
+    assert_eq!(seen(&steps), ["apply", "settle"]);
+    let start = Instant::now();
+    gate.send(()).unwrap();
+    assert_eq!(steps.recv(), Ok("flush"));
+    assert!(start.elapsed() < 10 * LINGER);
+    drop(gate);
+    committer.commit(one(), Promise::Synced).await.unwrap();
+    assert_eq!(seen(&steps), ["apply", "settle", "flush", "sync"]);
+    committer.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -174,6 +208,9 @@ fn a_refused_commit_harms_nobody_else() {
         }
         fn settle(&mut self) -> Result<(), Fault> {
             Ok(())
+        }
+        fn keeps(&self) -> bool {
+            false
         }
         fn flush(&mut self) -> Result<(), Fault> {
             Ok(())
