@@ -2,6 +2,7 @@
 
 mod args;
 mod auth;
+mod hooks;
 mod tusd;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
+pub use hooks::HooksOptions;
 
 pub use crate::units::Share;
 
@@ -160,6 +162,9 @@ pub struct Config {
     /// Who uploads.
     #[command(flatten)]
     pub auth: AuthOptions,
+    /// Who is asked and told.
+    #[command(flatten)]
+    pub hooks: HooksOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.

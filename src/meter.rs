@@ -181,6 +181,10 @@ pub struct Meter {
     pub tombstones: Counter,
     /// Bytes on the disk that the sweep gave back.
     pub swept_bytes: Counter,
+    /// Calls to hooks, by event, each try of a letter by itself.
+    pub hook_calls: Codes,
+    /// Those that failed.
+    pub hook_faults: Codes,
     /// Bytes of bodies.
     pub throughput: Throughput,
     counting: AtomicBool,
@@ -208,6 +212,8 @@ impl Default for Meter {
             orphans: Counter::default(),
             tombstones: Counter::default(),
             swept_bytes: Counter::default(),
+            hook_calls: Codes::default(),
+            hook_faults: Codes::default(),
             throughput: Throughput::default(),
             counting: AtomicBool::new(false),
             uploads: Default::default(),

@@ -3,6 +3,7 @@
 
 mod answer;
 mod exposition;
+mod hooks;
 mod list;
 mod metrics;
 mod overview;
@@ -42,6 +43,8 @@ enum Target {
     Upload(UploadId),
     Cancel(UploadId),
     Cleanup,
+    Hooks,
+    Resend(u64),
     Nothing,
 }
 
@@ -54,7 +57,15 @@ impl Target {
             "/readyz" => return Self::Ready,
             "/metrics" => return Self::Metrics,
             "/admin/cleanup" => return Self::Cleanup,
+            "/admin/hooks" => return Self::Hooks,
             _ => {}
+        }
+        if let Some(rest) = path.strip_prefix("/admin/hooks/") {
+            let number = rest.strip_suffix("/retry").map(str::parse);
+            return match number {
+                Some(Ok(number)) => Self::Resend(number),
+                _ => Self::Nothing,
+            };
         }
         match path.strip_prefix("/admin/uploads/") {
             Some("active") => Self::Active,
@@ -70,7 +81,7 @@ impl Target {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Cancel(_) | Self::Cleanup => CHANGE,
+            Self::Cancel(_) | Self::Cleanup | Self::Resend(_) => CHANGE,
             _ => READ,
         }
     }
@@ -126,6 +137,8 @@ impl Door {
             Target::Storage => rest::storage(&self.engine).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
+            Target::Hooks => Ok(hooks::list(&self.engine)),
+            Target::Resend(number) => hooks::resend(&self.engine, number).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
             Target::Nothing => Err(Reject::NotFound),
         }
@@ -153,6 +166,10 @@ mod tests {
             ("/admin/uploads//cancel", Target::Nothing),
             ("/admin/uploads/", Target::Nothing),
             ("/admin/cleanup", Target::Cleanup),
+            ("/admin/hooks", Target::Hooks),
+            ("/admin/hooks/7/retry", Target::Resend(7)),
+            ("/admin/hooks/x/retry", Target::Nothing),
+            ("/admin/hooks/7", Target::Nothing),
             ("/admin", Target::Nothing),
         ] {
             assert_eq!(Target::of(path), target, "{path}");

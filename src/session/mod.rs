@@ -78,6 +78,17 @@ impl Target<'_> {
         }
     }
 
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Session(id)
+            | Self::Chunk(id, _)
+            | Self::Status(id)
+            | Self::Resume(id)
+            | Self::Finalize(id) => Some(id),
+            Self::Initialize | Self::Nothing => None,
+        }
+    }
+
     /// `Allow`.
     fn allow(self) -> &'static str {
         match self {
@@ -142,6 +153,11 @@ impl Door {
         if settings.auth.is_ambient() && !Cors::admits(settings.cors.as_ref(), &settings.via, head)
         {
             return Err(Reject::ForeignOrigin);
+        }
+        if head.method != Method::OPTIONS && target != Target::Nothing {
+            let id = target.id().and_then(|id| id.parse().ok());
+            let is_head = head.method == Method::HEAD;
+            self.engine.may_access(is_head, id.as_ref()).await?;
         }
         match (&head.method, target) {
             (_, Target::Nothing) => Err(Reject::NotFound),

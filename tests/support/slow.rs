@@ -82,6 +82,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         network_timeout: None,
         pause_after: Duration::from_secs(5),
         sessions: SessionOptions::default(),
+        hooks: Arc::default(),
         power_cuts: 0,
         disk_warn: Share::Bytes(0),
         disk_stop: Share::Bytes(10),

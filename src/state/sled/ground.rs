@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use sled::{Batch, Db};
 use tracing::warn;
 
-use super::super::Change;
+use super::super::{Change, Letter};
 use super::committer::{Fault, Ground};
 use super::staged::{Staged, compare, encode, refused};
 use super::{Writes, keys};
@@ -110,8 +110,9 @@ impl SledGround {
 }
 
 impl Ground for SledGround {
-    fn apply(&mut self, changes: &[Change]) -> Result<(), Fault> {
+    fn apply(&mut self, changes: &[Change], letters: &[Letter]) -> Result<(), Fault> {
         if let [change] = changes
+            && letters.is_empty()
             && let Some(record) = &change.record
             && change.details.is_empty()
             && change.marks.is_empty()
@@ -123,6 +124,9 @@ impl Ground for SledGround {
         let mut commit = Staged::over(&self.db, &self.staged, self.stamp);
         for change in changes {
             commit.add(change)?;
+        }
+        for (number, letter) in letters {
+            commit.post(*number, letter.as_deref())?;
         }
         for (key, value) in commit.writes {
             self.size += key.len() + value.as_ref().map_or(0, Vec::len);
@@ -199,7 +203,7 @@ mod tests {
         let db = db.open().unwrap();
         let tree = (*db).clone();
         let mut ground = SledGround::new(db, dir.path(), 1).unwrap();
-        let mut apply = |change: Change| ground.apply(&[change]);
+        let mut apply = |change: Change| ground.apply(&[change], &[]);
 
         let parts = |len| Some(long(len));
         apply(with(change("a", None, Some(at(0))), parts(10_000))).unwrap();
