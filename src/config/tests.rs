@@ -1,6 +1,7 @@
 use super::args::GROUPS;
 use super::tusd::{Fate, foreign};
 use super::*;
+use crate::hooks::Event;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
     CommandLine::parse(std::iter::once("highwater").chain(line.split_whitespace()))
@@ -102,7 +103,7 @@ fn command_lines_of_tusds_documentation_work() {
 
 #[test]
 fn hooks_are_called_where_a_url_says_and_for_what_stands_before_it() {
-    let hooks = |line: &str| parsed(line).hooks.open().map_err(|error| error.to_string());
+    let hooks = |line: &str| config(line).hooks.open().map_err(|error| error.to_string());
     let got =
         hooks("-hooks-http http://localhost:8081/write -hooks-http-retry 5 -hooks-http-backoff 2s");
     let got = got.expect("as tusd's users write it");
@@ -111,8 +112,8 @@ fn hooks_are_called_where_a_url_says_and_for_what_stands_before_it() {
     assert!(two.expect("one").wants(Event::PreFinish));
     let mut line = vec!["highwater".to_owned()];
     line.push("--hooks-http=http://a/?x=y  pre-access,post-fail=https://b/".to_owned());
-    let config = CommandLine::parse(line).expect("two").config;
-    let got = config.hooks.open().expect("two");
+    let line = CommandLine::parse(line).expect("two");
+    let got = line.config.hooks.open().expect("two");
     let name = |at| got.sink(at).map(|sink| sink.name.as_str());
     assert_eq!(
         (name(0), name(1)),

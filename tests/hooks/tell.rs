@@ -339,7 +339,7 @@ class Hook(http.server.BaseHTTPRequestHandler):
         pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain("cert.pem", "key.pem")
+context.load_cert_chain("cert.pem", "cert.key.pem")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
@@ -351,17 +351,19 @@ async fn a_receiver_behind_tls_is_called_if_its_certificate_is_trusted() {
     use std::process::{Command, Stdio};
 
     let dir = tempfile::tempdir().expect("a directory");
-    let made = Command::new("openssl")
-        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
-        .args("-subj /CN=hooks -addext subjectAltName=IP:127.0.0.1".split(' '))
-        .args("-addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem".split(' '))
-        .current_dir(dir.path())
-        .stderr(Stdio::null())
-        .status();
-    assert!(
-        made.expect("openssl runs: apt-get install openssl")
-            .success()
-    );
+    for name in ["cert", "other"] {
+        let files = format!("-keyout {name}.key.pem -out {name}.pem");
+        let made = Command::new("openssl")
+            .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes".split(' '))
+            .args("-days 2 -subj /CN=hooks -addext subjectAltName=IP:127.0.0.1".split(' '))
+            .args("-addext basicConstraints=critical,CA:FALSE".split(' '))
+            .args(files.split(' '))
+            .current_dir(dir.path())
+            .stderr(Stdio::null())
+            .status();
+        let made = made.expect("openssl runs: apt-get install openssl");
+        assert!(made.success());
+    }
     let mut receiver = Command::new("python3")
         .args(["-c", BEHIND_TLS])
         .current_dir(dir.path())
@@ -372,22 +374,21 @@ async fn a_receiver_behind_tls_is_called_if_its_certificate_is_trusted() {
     let out = receiver.stdout.take().expect("its output");
     BufReader::new(out).read_line(&mut port).expect("its port");
     let url = format!("https://127.0.0.1:{}/", port.trim());
-    let start = |trusted: bool, data: &str| {
+    let start = |trusted: &str, data: &str| {
         let binary = env!("CARGO_BIN_EXE_highwater");
         let mut command = crate::support::process::command(binary, &dir.path().join(data));
         command.args(["--hooks-http", &url, "--hooks-http-retry", "0"]);
         command.args(["--hooks-enabled-events", "pre-create"]);
-        if trusted {
-            command.env("SSL_CERT_FILE", dir.path().join("cert.pem"));
-        }
+        command.env("SSL_CERT_FILE", dir.path().join(trusted));
+        command.env_remove("SSL_CERT_DIR");
         Process::spawn(command).expect("it starts")
     };
     let told = || std::fs::read_to_string(dir.path().join("told")).unwrap_or_default();
     let post = |server: &Process| server.tus("POST", "/files/").header("Upload-Length", 5);
-    let stranger = start(false, "a");
+    let stranger = start("other.pem", "a");
     assert_eq!(post(&stranger).send().await.code, "hook-failed");
     assert_eq!(told(), "", "nothing is sent to whom nobody vouches for");
-    let friend = start(true, "b");
+    let friend = start("cert.pem", "b");
     assert_eq!(post(&friend).send().await.status, 201);
     assert!(told().contains("\"pre-create\""), "{}", told());
     receiver.kill().expect("it runs");
