@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing::{debug, error, warn};
 
 use crate::error::{Code, Reject};
+use crate::hooks::Answer;
 use crate::protocol::{checksum, offset, version};
 
 /// Any error of a body.
@@ -107,9 +108,32 @@ pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
         Reject::Range { length } => {
             set_text(&mut response, "Content-Range", &format!("bytes */{length}"));
         }
+        Reject::Hook { answer, .. } => dress(&mut response, answer, without_body),
         _ => {}
     }
     response
+}
+
+/// Puts what a hook says into an answer.
+pub(crate) fn dress(response: &mut Response<ResponseBody>, with: &Answer, without_body: bool) {
+    if let Some(status) = with.status {
+        *response.status_mut() = status_of(status);
+    }
+    let status = response.status();
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless || without_body {
+        *response.body_mut() = empty(status).into_body();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    } else if !with.body.is_empty() {
+        let body = Full::from(with.body.clone()).map_err(|never| match never {});
+        *response.body_mut() = body.boxed_unsync();
+        set_text(response, "Content-Type", "text/plain; charset=utf-8");
+    }
+    for (name, value) in &with.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }
 
 fn problem_body(reject: &Reject, status: u16, code: &str) -> String {

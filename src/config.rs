@@ -6,6 +6,7 @@ mod file;
 mod limits;
 mod settings;
 mod tls;
+mod hooks;
 mod tusd;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use auth::{AuthMode, AuthOptions};
 pub use limits::LimitOptions;
 pub use settings::Settings;
 pub use tls::TlsOptions;
+pub use hooks::HooksOptions;
 
 pub use crate::units::Share;
 
@@ -174,6 +176,9 @@ pub struct Config {
     /// What users may do.
     #[command(flatten)]
     pub limits: LimitOptions,
+    /// Who is asked and told.
+    #[command(flatten)]
+    pub hooks: HooksOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.

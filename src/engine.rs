@@ -13,11 +13,13 @@ mod create;
 mod data_dir;
 mod end;
 mod expiry;
+mod hooks;
 mod ingest;
 mod join;
 mod late;
 mod levels;
 mod load;
+mod outbox;
 mod overview;
 mod recovery;
 mod retry;
@@ -41,8 +43,10 @@ use tracing::{Instrument, error, info};
 
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
+pub use self::hooks::{Chosen, Proposed};
 pub use self::join::Join;
 pub use self::levels::{Level, Space};
+pub use self::outbox::DeadLetter;
 pub use self::overview::{Amount, Inspection, Label, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
 pub use self::session::{
@@ -56,14 +60,15 @@ use crate::clock::millis;
 pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
 use crate::error::Reject;
+use crate::hooks::{Answer, Event, Hooks, cause};
 use crate::lock::{Guard, Locker};
 use crate::meter::Meter;
 use crate::progress::Hub;
 use crate::security::quota::{Bounds, Ledger};
 use crate::security::types::Types;
 use crate::security::user::User;
-use crate::state::{Change, Detail, Mark, Promise, StateError, StateStore};
-use crate::upload::{Kind, Millis, Record, Refused, Status, UploadId};
+use crate::state::{Change, Detail, Letter, Mark, Promise, StateError, StateStore};
+use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
 /// How the engine behaves. All of it is checked before it comes here.
 #[derive(Debug, Clone)]
@@ -94,6 +99,8 @@ pub struct Options {
     pub types: Types,
     /// What sessions may be.
     pub sessions: SessionOptions,
+    /// Who is asked and told.
+    pub hooks: Arc<Hooks>,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
@@ -119,6 +126,8 @@ pub(crate) struct Inner {
     ledger: Arc<Ledger>,
     levels: levels::Levels,
     walks: overview::Walks,
+    outbox: outbox::Outbox,
+    asking: hooks::Asking,
     /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
     no_records: bool,
     /// Those who watch.
@@ -150,6 +159,8 @@ pub struct Create {
     pub concat: Option<Bytes>,
     /// Who creates it; `None`: nobody is asked.
     pub by: Option<Arc<User>>,
+    /// What it is to be called; `None`: as nothing else is.
+    pub id: Option<UploadId>,
 }
 
 /// An upload as a client may see it.
@@ -341,6 +352,7 @@ impl Inner {
         if self.stop.is_cancelled() {
             return Err(Reject::Stopping);
         }
+        let work = cause::within(cause::current(), work);
         match self.tasks.spawn(work.in_current_span()).await {
             Ok(result) => result.inspect_err(|reject| self.count_failure(reject)),
             Err(panic) => {
@@ -378,8 +390,19 @@ impl Inner {
         if entry.is_chunk() {
             return self.change_chunk(entry, record, promise, more).await;
         }
+        let mut details = more.details;
+        if completes && self.options.hooks.wants(Event::PreFinish) {
+            details.push((Detail::Finish, Some(load::encode(&None::<Answer>))));
+        }
+        let letters = self.letters_of(entry, Some(&before), &record);
+        // Who is told of it must not be told of what a crash undoes.
+        let promise = if letters.is_empty() {
+            promise
+        } else {
+            promise.max(Promise::Flushed)
+        };
         let change = Change {
-            details: more.details,
+            details,
             marks: more.marks,
             ..Change::record(&entry.id, Some(before.clone()), Some(record.clone()))
         };
@@ -388,7 +411,7 @@ impl Inner {
             // In memory first: who asks next must see it, and the queue keeps the order.
             entry.image().record = record.clone();
         }
-        let committed = self.commit(vec![change], promise).await;
+        let committed = self.commit_and_tell(vec![change], letters, promise).await;
         if !queued && let Err(Reject::State(StateError::Conflict)) = &committed {
             // What is in memory is not what is stored: whoever asks next loads it anew.
             self.table.forget(&entry.id);
@@ -419,6 +442,15 @@ impl Inner {
 
     /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), Reject> {
+        self.commit_with(changes, Vec::new(), promise).await
+    }
+
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        letters: Vec<Letter>,
+        promise: Promise,
+    ) -> Result<(), Reject> {
         // Changes of the offset alone, which are most, are nothing to count.
         let status = |record: &Option<Record>| record.as_ref().map(|record| record.status);
         let counted: Vec<_> = changes
@@ -427,7 +459,7 @@ impl Inner {
             .map(|change| (change.expect.clone(), change.record.clone()))
             .collect();
         let charges = account::charges(&changes);
-        let committed = self.state.commit(changes, promise).await;
+        let committed = self.state.commit_with(changes, letters, promise).await;
         if committed.is_ok() {
             self.charged(&charges);
             for (before, after) in &counted {
@@ -473,16 +505,4 @@ impl Inner {
 struct More {
     details: Vec<(Detail, Option<Vec<u8>>)>,
     marks: Vec<(Mark, bool)>,
-}
-
-impl From<Refused> for Reject {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::OffsetMismatch { actual } => Self::OffsetMismatch { actual },
-            Refused::TooLong => Self::Surplus,
-            Refused::LengthKnown => Self::LengthKnown,
-            Refused::TooShort => Self::LengthTooShort,
-            Refused::IsFinal => Self::FinalIsFixed,
-        }
-    }
 }

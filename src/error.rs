@@ -5,6 +5,7 @@ mod excess;
 pub use self::excess::Excessive;
 
 use crate::blob::BlobError;
+use crate::hooks::Answer;
 use crate::protocol::HeaderError;
 use crate::security::admin::Verdict;
 use crate::security::auth;
@@ -258,6 +259,25 @@ pub enum Reject {
     /// More chunks wait than may.
     #[error("too many chunks of this session wait already; send fewer at a time")]
     TooManyWaiting,
+    /// A hook refuses.
+    #[error("the operator's own rules do not allow this")]
+    Hook {
+        /// The answer's.
+        status: u16,
+        /// What was refused.
+        code: &'static str,
+        /// What else is to stand in the answer.
+        answer: Box<Answer>,
+    },
+    /// A hook that had to be asked did not answer as it should.
+    #[error("a hook failed: {0}")]
+    HookFailed(String),
+    /// A hook cannot be asked now, and without it nothing is told.
+    #[error("what this server has to ask first does not answer; try again")]
+    HookDown {
+        /// HEAD is answered so that clients wait.
+        head: bool,
+    },
     /// The state store failed.
     #[error(transparent)]
     State(#[from] StateError),
@@ -386,6 +406,10 @@ impl Reject {
             Self::RateLimited { .. } => (429, "rate-limited"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
+            Self::Hook { status, code, .. } => (*status, *code),
+            Self::HookFailed(_) => (500, "hook-failed"),
+            Self::HookDown { head: true } => (423, "hook-down"),
+            Self::HookDown { head: false } => (503, "hook-down"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
             Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
             Self::Panicked => (500, "internal"),
@@ -400,6 +424,9 @@ impl Reject {
     /// The failure in words that do not change from request to request.
     #[must_use]
     pub const fn title(&self) -> &'static str {
+        if let Self::Hook { .. } = self {
+            return "Refused by the operator";
+        }
         match self.wire().0 {
             400 => "The request cannot be understood",
             401 => "A token is required",
@@ -428,7 +455,7 @@ impl Reject {
     #[must_use]
     pub fn detail(&self) -> String {
         match self.wire().0 {
-            500 => "this is no fault of the request; the server's log says more under this request's id".into(),
+            500 if !matches!(self, Self::Hook { .. }) => "this is no fault of the request; the server's log says more under this request's id".into(),
             _ => self.to_string(),
         }
     }
@@ -459,6 +486,7 @@ impl Reject {
             | Self::IdleRequest
             | Self::Locked
             | Self::TakenOver { .. }
+            | Self::HookDown { .. }
             | Self::TooManyWaiting => Some(1),
             _ => None,
         }

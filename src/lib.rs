@@ -15,6 +15,7 @@
 //! - [`lock`]: who may write.
 //! - [`progress`]: who is told what, while it happens.
 //! - [`security`]: who may do what.
+//! - [`hooks`]: programs of the operator's own that are asked and told.
 //! - [`error`]: every failure a client can see, and its status.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`engine`]: the use cases over the ports.
@@ -34,6 +35,7 @@ mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod hooks;
 pub mod lock;
 pub mod logging;
 pub mod meter;

@@ -183,6 +183,10 @@ pub struct Meter {
     pub swept_bytes: Counter,
     /// Connections closed at once, since their address had too many.
     pub turned_away: Counter,
+    /// Calls to hooks, by event, each try of a letter by itself.
+    pub hook_calls: Codes,
+    /// Those that failed.
+    pub hook_faults: Codes,
     /// Bytes of bodies.
     pub throughput: Throughput,
     counting: AtomicBool,
@@ -211,6 +215,8 @@ impl Default for Meter {
             tombstones: Counter::default(),
             swept_bytes: Counter::default(),
             turned_away: Counter::default(),
+            hook_calls: Codes::default(),
+            hook_faults: Codes::default(),
             throughput: Throughput::default(),
             counting: AtomicBool::new(false),
             uploads: Default::default(),

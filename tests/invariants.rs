@@ -136,6 +136,7 @@ fn plain(length: u64) -> Create {
         metadata: None,
         concat: None,
         by: None,
+        id: None,
     }
 }
 

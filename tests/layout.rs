@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["clock", "meter"],
     &["protocol"],
     &["blob", "state", "lock", "progress"],
-    &["security"],
+    &["security", "hooks"],
     &["error", "config"],
     &["engine", "logging", "answer"],
     &["tus", "session", "watch", "admin", "web"],
@@ -20,7 +20,9 @@ const LAYERS: &[&[&str]] = &[
 /// Crates of the wire, and the only places that may name them: a module, or a file of one.
 const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
-    ("hyper_util", &["server", "watch/ws.rs"]),
+    ("hyper_rustls", &["hooks/http.rs"]),
+    ("hyper_util", &["server", "watch/ws.rs", "hooks/http.rs"]),
+    ("rustls", &["hooks/http.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
     ("tokio_rustls", &["server", "security/tls.rs"]),
     ("tower", &["server"]),
@@ -36,6 +38,7 @@ const WIRE: &[(&str, &[&str])] = &[
             "answer",
             "protocol",
             "security",
+            "hooks",
             "engine/append.rs",
             "engine/commit.rs",
             "engine/ingest.rs",
@@ -53,11 +56,13 @@ const WIRE: &[(&str, &[&str])] = &[
             "engine/ingest.rs",
             "engine/session/chunk.rs",
             "engine/session/repeat.rs",
+            "hooks/http.rs",
         ],
     ),
     (
         "http_body_util",
         &[
+            "hooks/http.rs",
             "server",
             "tus",
             "session",

@@ -14,6 +14,7 @@ mod disk_full;
 mod download;
 mod fuzz;
 mod heads;
+mod hooks;
 mod identity;
 mod invariants;
 mod layout;

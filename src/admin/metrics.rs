@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use super::exposition::Exposition;
 use crate::answer::{self, ResponseBody};
 use crate::engine::Engine;
-use crate::meter::{ByKind, KINDS, Meter};
+use crate::meter::{ByKind, Codes, KINDS, Meter};
 
 const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -16,6 +16,7 @@ pub(super) fn answer(engine: &Engine) -> Response<ResponseBody> {
     uploads(&mut text, meter);
     times(&mut text, meter);
     bytes(&mut text, engine);
+    hooks(&mut text, engine);
     server(&mut text, engine);
     answer::text(StatusCode::OK, MEDIA, text.finish())
 }
@@ -96,6 +97,40 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
         "highwater_uploads_open",
         "Uploads that are active or assembling.",
         open,
+    );
+}
+
+fn hooks(text: &mut Exposition, engine: &Engine) {
+    if !engine.has_hooks() {
+        return;
+    }
+    let meter = engine.meter();
+    let by_event = |codes: &Codes| {
+        let codes = codes.get().into_iter();
+        codes.map(|(event, count)| ([("event", event)], count))
+    };
+    text.labelled(
+        "highwater_hook_calls_total",
+        "counter",
+        "Hooks called, by event, each try by itself.",
+        by_event(&meter.hook_calls),
+    );
+    text.labelled(
+        "highwater_hook_failures_total",
+        "counter",
+        "Calls of hooks that failed, by event.",
+        by_event(&meter.hook_faults),
+    );
+    let (waiting, failed) = engine.letters();
+    text.gauge(
+        "highwater_hooks_waiting",
+        "Events that hooks are still to be told.",
+        waiting,
+    );
+    text.gauge(
+        "highwater_hooks_failed",
+        "Events that hooks did not take; /admin/hooks lists them.",
+        failed,
     );
 }
 

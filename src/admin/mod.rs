@@ -3,6 +3,7 @@
 
 mod answer;
 mod exposition;
+mod hooks;
 mod list;
 mod metrics;
 mod overview;
@@ -46,6 +47,8 @@ enum Target {
     Upload(UploadId),
     Cancel(UploadId),
     Cleanup,
+    Hooks,
+    Resend(u64),
     Nothing,
 }
 
@@ -60,7 +63,15 @@ impl Target {
             "/metrics" => return Self::Metrics,
             "/admin/cleanup" => return Self::Cleanup,
             "/admin/users" => return Self::Users,
+            "/admin/hooks" => return Self::Hooks,
             _ => {}
+        }
+        if let Some(rest) = path.strip_prefix("/admin/hooks/") {
+            let number = rest.strip_suffix("/retry").map(str::parse);
+            return match number {
+                Some(Ok(number)) => Self::Resend(number),
+                _ => Self::Nothing,
+            };
         }
         match path.strip_prefix(UPLOADS) {
             Some("active") => Self::Active,
@@ -76,7 +87,7 @@ impl Target {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Cancel(_) | Self::Cleanup => CHANGE,
+            Self::Cancel(_) | Self::Cleanup | Self::Resend(_) => CHANGE,
             _ => READ,
         }
     }
@@ -138,6 +149,8 @@ impl Door {
             Target::Users => users::answer(self).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
+            Target::Hooks => Ok(hooks::list(&self.engine)),
+            Target::Resend(number) => hooks::resend(&self.engine, number).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
             // A name that no upload can have is that of one that there is not.
             Target::Nothing if head.uri.path().starts_with(UPLOADS) => Err(Reject::NotFound),
@@ -169,6 +182,10 @@ mod tests {
             ("/admin/uploads//cancel", Target::Nothing),
             ("/admin/uploads/", Target::Nothing),
             ("/admin/cleanup", Target::Cleanup),
+            ("/admin/hooks", Target::Hooks),
+            ("/admin/hooks/7/retry", Target::Resend(7)),
+            ("/admin/hooks/x/retry", Target::Nothing),
+            ("/admin/hooks/7", Target::Nothing),
             ("/admin", Target::Nothing),
         ] {
             assert_eq!(Target::of(path), target, "{path}");

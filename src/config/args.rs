@@ -241,6 +241,22 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "deny_extensions",
         ],
     ),
+    (
+        "Hooks",
+        &[
+            "hooks_http",
+            "hooks_http_forward_headers",
+            "hooks_http_retry",
+            "hooks_http_backoff",
+            "hooks_http_timeout",
+            "hooks_http_secret",
+            "hooks_dir",
+            "hooks_dir_timeout",
+            "hooks_enabled_events",
+            "hooks_retry_for",
+            "progress_hooks_interval",
+        ],
+    ),
     ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];

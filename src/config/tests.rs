@@ -2,6 +2,7 @@ use super::args::GROUPS;
 use super::tusd::{Fate, foreign};
 use super::*;
 use crate::security::tls::TlsMode;
+use crate::hooks::Event;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
     CommandLine::parse(std::iter::once("highwater").chain(line.split_whitespace()))
@@ -112,14 +113,41 @@ fn command_lines_of_tusds_documentation_work() {
 }
 
 #[test]
+fn hooks_are_called_where_a_url_says_and_for_what_stands_before_it() {
+    let hooks = |line: &str| config(line).hooks.open().map_err(|error| error.to_string());
+    let got =
+        hooks("-hooks-http http://localhost:8081/write -hooks-http-retry 5 -hooks-http-backoff 2s");
+    let got = got.expect("as tusd's users write it");
+    assert!(got.wants(Event::PreCreate) && !got.wants(Event::PreFinish));
+    let two = hooks("--hooks-http=http://a/ --hooks-enabled-events=post-create,pre-finish");
+    assert!(two.expect("one").wants(Event::PreFinish));
+    let mut line = vec!["highwater".to_owned()];
+    line.push("--hooks-http=http://a/?x=y  pre-access,post-fail=https://b/".to_owned());
+    let line = CommandLine::parse(line).expect("two");
+    let got = line.config.hooks.open().expect("two");
+    let name = |at| got.sink(at).map(|sink| sink.name.as_str());
+    assert_eq!(
+        (name(0), name(1)),
+        (Some("http://a/?x=y"), Some("https://b/"))
+    );
+    assert_eq!(got.sinks_of(Event::PreAccess).count(), 1);
+    for bad in [
+        "--hooks-http=localhost:8081",
+        "--hooks-http=ftp://a/",
+        "--hooks-http=http://",
+        "--hooks-http=pre-nothing=http://a/",
+        "--hooks-dir=/no/such/directory",
+        "--hooks-http=http://a/ --progress-hooks-interval=0",
+        "--hooks-http=http://a/ --hooks-http-timeout=0",
+    ] {
+        let error = hooks(bad).expect_err(bad);
+        assert!(error.starts_with("--"), "{error}");
+    }
+}
+
+#[test]
 fn tusds_command_lines_that_cannot_work_end_in_a_line() {
     let lines = [
-        ("-hooks-dir ./path/to/hooks/", "--hooks-dir", "hooks"),
-        (
-            "-hooks-http http://localhost:8081/write -hooks-http-retry 5 -hooks-http-backoff 2",
-            "--hooks-http ",
-            "hooks",
-        ),
         ("-hooks-grpc localhost:8081", "--hooks-grpc", "hooks"),
         ("-hooks-plugin ./hook_handler", "--hooks-plugin", "hooks"),
         (
@@ -359,6 +387,14 @@ fn every_flag_of_tusd_is_answered() {
         "tls-certificate",
         "tls-key",
         "tls-mode",
+        "hooks-enabled-events",
+        "hooks-dir",
+        "hooks-http",
+        "hooks-http-forward-headers",
+        "hooks-http-retry",
+        "hooks-http-backoff",
+        "hooks-http-timeout",
+        "progress-hooks-interval",
     ];
     let options = <Config as clap::CommandFactory>::command();
     for name in ours {
@@ -373,8 +409,7 @@ fn every_flag_of_tusd_is_answered() {
         s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl \
         s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls gcs-bucket gcs-object-prefix gcs-endpoint \
         azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint \
-        hooks-enabled-events progress-hooks-interval hooks-dir hooks-http hooks-http-forward-headers hooks-http-retry \
-        hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify hooks-grpc hooks-grpc-retry \
+        hooks-http-skip-verify hooks-grpc hooks-grpc-retry \
         hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate \
         hooks-grpc-client-tls-key hooks-grpc-forward-headers hooks-plugin metrics-path";
     for name in refused.split_whitespace() {
@@ -385,7 +420,7 @@ fn every_flag_of_tusd_is_answered() {
     }
     let ignored = "filelock-holder-poll-interval filelock-acquirer-poll-interval expose-metrics expose-pprof pprof-path \
         pprof-block-profile-rate pprof-mutex-profile-rate show-greeting verbose show-startup-logs acquire-lock-timeout \
-        request-completion-timeout";
+        request-completion-timeout hooks-http-size-limit";
     for name in ignored.split_whitespace() {
         assert_eq!(foreign(name).map(|f| f.fate), Some(Fate::Ignored), "{name}");
     }

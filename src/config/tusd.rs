@@ -24,7 +24,7 @@ pub(super) fn foreign(name: &str) -> Option<Foreign> {
     let fate = match name {
         _ if known(IGNORED) => Ignored,
         _ if known(CLOUD) => Missing("object storage"),
-        _ if known(HOOKS) => Missing("hooks"),
+        _ if known(HOOKS) => Missing("hooks by gRPC, plugins, or TLS that checks nothing"),
         _ if known(METRICS) => Missing("metrics at another path than /metrics"),
         "enable-experimental-protocol" => Missing("the IETF draft protocol"),
         _ => return None,
@@ -35,13 +35,14 @@ pub(super) fn foreign(name: &str) -> Option<Foreign> {
     })
 }
 
-/// Locks are in memory and taken over in milliseconds, pprof is Go's, the rest is about what tusd prints.
+/// Locks are in memory and taken over in milliseconds, pprof is Go's, a hook's reply may have 1 MiB, the rest is about what tusd prints.
 const IGNORED: &[&str] = &[
     "acquire-lock-timeout",
     "expose-metrics",
     "expose-pprof",
     "filelock-acquirer-poll-interval",
     "filelock-holder-poll-interval",
+    "hooks-http-size-limit",
     "pprof-block-profile-rate",
     "pprof-mutex-profile-rate",
     "pprof-path",
@@ -73,8 +74,6 @@ const CLOUD: &[&str] = &[
     "s3-transfer-acceleration",
 ];
 const HOOKS: &[&str] = &[
-    "hooks-dir",
-    "hooks-enabled-events",
     "hooks-grpc",
     "hooks-grpc-backoff",
     "hooks-grpc-client-tls-certificate",
@@ -83,15 +82,8 @@ const HOOKS: &[&str] = &[
     "hooks-grpc-retry",
     "hooks-grpc-secure",
     "hooks-grpc-server-tls-certificate",
-    "hooks-http",
-    "hooks-http-backoff",
-    "hooks-http-forward-headers",
-    "hooks-http-retry",
-    "hooks-http-size-limit",
     "hooks-http-skip-verify",
-    "hooks-http-timeout",
     "hooks-plugin",
-    "progress-hooks-interval",
 ];
 const SWITCHES: &[&str] = &[
     "enable-experimental-protocol",

@@ -20,7 +20,7 @@ use crate::protocol::checksum::{Digest, UploadChecksum};
 use crate::security::rate::Pace;
 use crate::security::user::User;
 use crate::state::{Mark, Promise};
-use crate::upload::{Kind, Millis, Record, UploadId};
+use crate::upload::{Kind, Millis, Record, Refused, UploadId};
 
 /// A PATCH, parsed.
 #[derive(Debug)]
@@ -160,7 +160,8 @@ impl Inner {
         self.meter.lock_wait.observe(asked.elapsed());
         // Whoever held it may have ended it.
         let entry = self.usable(id).await?;
-        self.append_held(&entry, append, body, guard.as_ref()).await
+        let ended = self.append_held(&entry, append, body, guard.as_ref()).await;
+        Self::unless_hook_stopped(&entry, ended)
     }
 
     /// The lock for a writer at `claimed`. A newer PATCH takes over only at the holder's live or told offset, or when the
@@ -279,7 +280,7 @@ impl Inner {
         let limit = record.most(self.max_size(append.by.as_deref()));
         let declared = record.declare_length(length, limit, now());
         declared.map_err(|refused| match refused {
-            crate::upload::Refused::TooLong => Reject::TooLarge { limit },
+            Refused::TooLong => Reject::TooLarge { limit },
             other => other.into(),
         })
     }
@@ -353,5 +354,17 @@ pub(super) fn open_mark(entry: &Entry) -> More {
     More {
         marks: vec![(Mark::Open, true)],
         ..More::default()
+    }
+}
+
+impl From<Refused> for Reject {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::OffsetMismatch { actual } => Self::OffsetMismatch { actual },
+            Refused::TooLong => Self::Surplus,
+            Refused::LengthKnown => Self::LengthKnown,
+            Refused::TooShort => Self::LengthTooShort,
+            Refused::IsFinal => Self::FinalIsFixed,
+        }
     }
 }

@@ -6,17 +6,20 @@ use tracing::warn;
 
 use super::about::About;
 use super::end::all_files;
+use super::outbox::stored;
 use super::table::{Entry, Image};
 use super::{Create, Inner, View, load, now, view};
 use crate::blob::{Blob, File};
 use crate::config::Durability;
 use crate::error::Reject;
+use crate::hooks::{Answer, Event};
+use crate::lock::Guard;
 use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise};
 use crate::upload::{Kind, Record, UploadId};
 
 impl Inner {
-    pub(super) async fn create(&self, create: Create) -> Result<View, Reject> {
+    pub(super) async fn create(self: &Arc<Self>, create: Create) -> Result<View, Reject> {
         self.levels.admits()?;
         let limit = self.max_size(create.by.as_deref());
         if create.length.is_some_and(|length| length > limit) {
@@ -24,11 +27,9 @@ impl Inner {
         }
         let by = create.by.as_deref();
         self.judge_type(create.metadata.as_deref(), by, create.kind == Kind::Partial)?;
-        let id = UploadId::random();
+        let (id, _held) = self.name_for(create.id).await?;
         let opens = create.length != Some(0);
         let _reserved = self.reserve(&id, by, (create.length.unwrap_or(0), opens))?;
-        // Its files are no orphans while there is no record yet.
-        let _held = self.locks.try_lock(&id);
         let record = Record::new(create.kind, create.length, now());
         let mut image = Image::new(
             &id,
@@ -41,6 +42,21 @@ impl Inner {
         image.metadata = create.metadata;
         image.concat = create.concat;
         self.introduce(id, image, Vec::new()).await
+    }
+
+    /// The new upload's name, and the lock on it: its files are no orphans while there is no record yet.
+    pub(super) async fn name_for(
+        self: &Arc<Self>,
+        chosen: Option<UploadId>,
+    ) -> Result<(UploadId, Option<Box<dyn Guard>>), Reject> {
+        let Some(id) = chosen else {
+            let id = UploadId::random();
+            let held = self.locks.try_lock(&id);
+            return Ok((id, held));
+        };
+        let held = self.hold(&id, false).await?;
+        self.is_free(&id).await?;
+        Ok((id, Some(held)))
     }
 
     /// The most bytes that an upload of this user may have.
@@ -74,13 +90,20 @@ impl Inner {
             marks.push((Mark::Open, true));
         }
         let entry = Arc::new(Entry::new(id.clone(), image));
+        let record = entry.record();
+        let letters = self.letters_of(&entry, None, &record);
         let store = async {
+            let mut details = details(&entry);
+            if record.is_complete() && self.options.hooks.wants(Event::PreFinish) {
+                details.push((Detail::Finish, Some(load::encode(&None::<Answer>))));
+            }
             let change = Change {
+                details,
                 marks,
-                details: details(&entry),
-                ..Change::record(&id, None, Some(entry.record()))
+                ..Change::record(&id, None, Some(record))
             };
-            self.commit(vec![change], promise).await?;
+            self.commit_with(vec![change], stored(&letters), promise)
+                .await?;
             // After the record: so a sidecar without one shows that the state store has lost it.
             let sidecar = async {
                 self.blobs.create(&id, &about.to_bytes(), empty).await?;
@@ -90,6 +113,7 @@ impl Inner {
                 Ok::<_, Reject>(())
             };
             if let Err(reject) = sidecar.await {
+                self.take_back(&letters).await;
                 self.forget(&entry).await;
                 return Err(reject);
             }
@@ -106,6 +130,7 @@ impl Inner {
             }
             return Err(reject);
         }
+        self.send(letters);
         if entry.record().is_unsynced() {
             self.late.push(&entry.id);
         }

@@ -10,6 +10,7 @@ use super::table::Entry;
 use super::{Inner, More, now};
 use crate::blob::{Blob, BlobError, BlobWriter, File};
 use crate::error::Reject;
+use crate::hooks::Event;
 use crate::lock::Guard;
 use crate::progress::What;
 use crate::state::{Change, Mark, Promise};
@@ -93,8 +94,16 @@ impl Inner {
         let entry = self.entry(id).await?;
         self.let_go(&entry).await;
         self.blobs.remove(&all_files(id, &entry.blob())).await?;
-        let gone = Change::record(id, Some(entry.record()), None);
-        self.commit(vec![gone], Promise::Flushed).await?;
+        let record = entry.record();
+        // Its creation was told already.
+        let letters = if record.is_tombstone() {
+            Vec::new()
+        } else {
+            self.letters_for(Event::PostTerminate, &entry, &record)
+        };
+        let gone = Change::record(id, Some(record), None);
+        self.commit_and_tell(vec![gone], letters, Promise::Flushed)
+            .await?;
         self.table.forget(id);
         self.tell(&entry, What::Cancelled);
         Ok(())

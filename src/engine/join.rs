@@ -30,6 +30,8 @@ pub struct Join {
     pub concat: Bytes,
     /// Who creates it; `None`: nobody is asked.
     pub by: Option<Arc<User>>,
+    /// What it is to be called; `None`: as nothing else is.
+    pub id: Option<UploadId>,
 }
 
 impl Engine {
@@ -129,9 +131,7 @@ impl Inner {
         }
         let by = join.by.as_deref();
         self.judge_type(join.metadata.as_deref(), by, false)?;
-        let id = UploadId::random();
-        // Its links are no orphans while there is no record yet.
-        let held = self.locks.try_lock(&id);
+        let (id, held) = self.name_for(join.id).await?;
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
         let _reserved = self.reserve_final(&id, by, (&parts, !all_complete))?;
         let record = Record {

@@ -11,14 +11,17 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use super::about::About;
+use super::hooks::Asking;
 use super::join::Waiting;
 use super::late::Late;
 use super::levels::Levels;
+use super::outbox::Outbox;
 use super::overview::Walks;
 use super::table::Table;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
+use crate::hooks::Event;
 use crate::lock::Locker;
 use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateStore};
@@ -52,6 +55,8 @@ impl Engine {
     ) -> Result<(Self, Recovered), Reject> {
         let no_records = state.scan(None, 1).await?.is_empty();
         let hub = Hub::new(options.pause_after);
+        let hooks = options.hooks.clone();
+        let (outbox, posted) = Outbox::new(hooks.len());
         let inner = Arc::new(Inner {
             options,
             blobs,
@@ -64,6 +69,8 @@ impl Engine {
             ledger: Arc::default(),
             levels: Levels::default(),
             walks: Walks::default(),
+            outbox,
+            asking: Asking::default(),
             no_records,
             hub,
             tasks: TaskTracker::new(),
@@ -74,6 +81,7 @@ impl Engine {
             broken: CancellationToken::new(),
         });
         let mut found = Recovered::default();
+        inner.recover_letters().await?;
         // sled takes a log whose beginning is damaged for an empty one: no record at all is no proof that there was none.
         if rebuild || no_records {
             found.rebuilt = inner.rebuild().await?;
@@ -87,6 +95,12 @@ impl Engine {
         inner.tasks.spawn(inner.clone().sweeper());
         inner.tasks.spawn(inner.clone().assembler());
         inner.tasks.spawn(inner.clone().sampler());
+        if !hooks.is_empty() {
+            inner.tasks.spawn(inner.clone().post_office(posted));
+        }
+        if hooks.wants(Event::PostReceive) {
+            inner.tasks.spawn(inner.clone().receiving());
+        }
         Ok((Self { inner }, found))
     }
 }

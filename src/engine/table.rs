@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::session::{ChunkOf, Session};
 use crate::blob::{Blob, BlobWriter};
+use crate::hooks::{Answer, Cause, cause};
 use crate::upload::{Kind, Record, UploadId};
 
 /// One upload in memory. Its record changes only under the upload's lock; reading it takes no lock but a short mutex.
@@ -44,6 +45,8 @@ pub(crate) struct Image {
     pub(crate) chunk: Option<ChunkOf>,
     /// A chunk that no byte came of yet: the state store knows nothing of it.
     pub(crate) unstored: bool,
+    /// A hook has stopped it, and what it said.
+    pub(crate) stopped: Option<Answer>,
 }
 
 /// The running append, as others see it.
@@ -60,6 +63,8 @@ pub(crate) struct Live {
     pub(crate) wanted: AtomicBool,
     /// A sync beside the writing found that the disk lost bytes.
     pub(crate) lost: AtomicBool,
+    /// The request whose body it is.
+    pub(crate) cause: Option<Arc<Cause>>,
     /// When the last frame came, in milliseconds on [`tick`]'s clock.
     frame: AtomicU64,
 }
@@ -73,6 +78,7 @@ impl Live {
             keeps,
             wanted: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            cause: cause::current(),
             frame: AtomicU64::new(tick()),
         }
     }
@@ -159,6 +165,7 @@ impl Image {
             session: None,
             chunk: None,
             unstored: false,
+            stopped: None,
         }
     }
 

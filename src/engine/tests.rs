@@ -13,6 +13,7 @@ use super::*;
 use crate::blob::Blob;
 use crate::blob::memory::MemoryBlobs;
 use crate::lock::memory::MemoryLocker;
+use crate::state::Letter;
 use crate::state::memory::MemoryState;
 use crate::upload::Failure;
 
@@ -38,10 +39,27 @@ impl StateStore for State {
         self.memory.detail(id, detail).await
     }
 
-    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        letters: Vec<Letter>,
+        promise: Promise,
+    ) -> Result<(), StateError> {
         let synced = usize::from(promise == Promise::Synced);
         self.synced.fetch_add(synced, Ordering::SeqCst);
-        self.memory.commit(changes, promise).await
+        self.memory.commit_with(changes, letters, promise).await
+    }
+
+    async fn letters(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
+        self.memory.letters(after, limit).await
+    }
+
+    async fn letter(&self, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+        self.memory.letter(number).await
     }
 
     async fn scan(
@@ -83,6 +101,7 @@ impl Machine {
             bounds: Bounds::default(),
             types: Types::default(),
             sessions: SessionOptions::default(),
+            hooks: Arc::default(),
             power_cuts,
             disk_warn: Share::Bytes(0),
             disk_stop: Share::Bytes(0),

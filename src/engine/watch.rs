@@ -175,7 +175,7 @@ impl Inner {
     }
 
     /// An upload as it is, from memory alone.
-    fn facts(&self, entry: &Entry) -> Facts {
+    pub(super) fn facts(&self, entry: &Entry) -> Facts {
         let image = entry.image();
         let mut facts = Facts {
             status: image.record.status,

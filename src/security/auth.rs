@@ -14,7 +14,7 @@ mod jwt;
 mod tokens;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -37,7 +37,7 @@ pub struct Unauthorized;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP connection from this address.
-    Address(IpAddr),
+    Address(SocketAddr),
     /// The Unix socket.
     Local,
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use tower::Service;
 
 use super::body::ResponseBody;
 use crate::admin::Admin;
+use crate::hooks::{Cause, cause};
+use crate::security::auth::Peer;
 use crate::web::Web;
 use crate::{session, tus, watch};
 
@@ -20,6 +23,8 @@ use crate::{session, tus, watch};
 pub(super) struct Doors {
     /// `None`: switched off.
     pub(super) web: Option<Web>,
+    /// Whether there are hooks, which are told for which request something happens.
+    pub(super) hooked: bool,
     pub(super) watch: watch::App,
     pub(super) admin: Admin,
     pub(super) sessions: session::App,
@@ -41,7 +46,17 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let doors = self.clone();
-        Box::pin(async move { Ok(doors.answer(request).await) })
+        Box::pin(async move {
+            if !doors.hooked {
+                return Ok(doors.answer(request).await);
+            }
+            let peer = match request.extensions().get() {
+                Some(Peer::Address(address)) => Some(*address),
+                Some(Peer::Local) | None => None,
+            };
+            let cause = Some(Arc::new(Cause::of(&request, peer)));
+            Ok(cause::within(cause, doors.answer(request)).await)
+        })
     }
 }
 

@@ -53,7 +53,11 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     } = stores
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
-    let options = options(config, &dir);
+    let hooks = Arc::new(config.hooks.open()?);
+    let options = Options {
+        hooks,
+        ..options(config, &dir)
+    };
     let locks = Arc::new(MemoryLocker::default());
     let (engine, found) = Engine::open(options, Arc::new(blobs), Arc::new(state), locks, rebuild)
         .await
@@ -104,6 +108,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         patience: some(config.network_timeout),
     };
     let app = Doors {
+        hooked: engine.has_hooks(),
         web: (!config.no_pages).then(|| Web::new(&pages)),
         watch: watch::App::new(engine.clone(), watch),
         sessions: session::App::new(engine.clone(), sessions),
@@ -186,6 +191,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
                 file_mode: config.file_perms,
             }),
         },
+        hooks: Arc::default(),
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),
     }

@@ -236,7 +236,7 @@ impl Socket for TcpStream {
     }
 
     fn peer(&self) -> Option<Peer> {
-        self.peer_addr().ok().map(|addr| Peer::Address(addr.ip()))
+        self.peer_addr().ok().map(Peer::Address)
     }
 
     fn loose(self) -> io::Result<Self::Loose> {

@@ -14,7 +14,11 @@ pub(super) async fn answer(
 ) -> Result<Response<ResponseBody>, Reject> {
     let owned = door.owned(head, id).await?;
     door.engine.finalize(&owned).await?;
-    Ok(form::answer(door, head, &owned))
+    let mut response = form::answer(door, head, &owned);
+    if let Some(said) = door.engine.finished(owned.id()).await? {
+        answer::dress(&mut response, &said, false);
+    }
+    Ok(response)
 }
 
 pub(super) async fn cancel(
@@ -23,6 +27,11 @@ pub(super) async fn cancel(
     id: &str,
 ) -> Result<Response<ResponseBody>, Reject> {
     let owned = door.owned(head, id).await?;
+    let said = door.engine.may_terminate(owned.id()).await?;
     door.engine.terminate(owned.id()).await?;
-    Ok(answer::empty(StatusCode::NO_CONTENT))
+    let mut response = answer::empty(StatusCode::NO_CONTENT);
+    if let Some(said) = said {
+        answer::dress(&mut response, &said, false);
+    }
+    Ok(response)
 }

@@ -16,10 +16,12 @@ use tokio::time::timeout;
 
 use super::{Door, json as form};
 use crate::answer::{self, ResponseBody};
-use crate::engine::{NewSession, Priority};
+use crate::engine::{NewSession, Priority, Proposed};
 use crate::error::Reject;
+use crate::hooks::Answer;
 use crate::protocol::metadata::UploadMetadata;
 use crate::protocol::sha256::Sum;
+use crate::upload::Kind;
 
 /// The most bytes of JSON.
 const MOST: usize = 64 << 10;
@@ -92,12 +94,42 @@ where
         by,
         ..parse(&read(body, patience).await?)?
     };
+    let proposed = Proposed {
+        kind: Kind::Final,
+        length: Some(new.size),
+        metadata: Some(new.metadata.clone()),
+        parts: Vec::new(),
+        by: new.by.as_deref(),
+    };
+    let chosen = door.engine.may_create(proposed).await?;
+    if chosen
+        .id
+        .as_ref()
+        .is_some_and(|id| id.as_str().contains('/'))
+    {
+        let why = "ChangeFileInfo.ID: a session's has no /";
+        return Err(Reject::HookFailed(why.into()));
+    }
+    let new = NewSession {
+        metadata: chosen.metadata.unwrap_or(new.metadata),
+        id: chosen.id,
+        ..new
+    };
     let beginning = visitor.begins()?;
     let (owned, token) = door.engine.create_session(new).await?;
     beginning.keep();
     let mut session = form::session(door, head, &door.engine.look_at_session(&owned));
     session["session_token"] = json!(token);
-    Ok(answer::json(StatusCode::CREATED, &session))
+    let mut response = answer::json(StatusCode::CREATED, &session);
+    if let Some(said) = chosen.answer {
+        // The token is told only here: the body stays.
+        let said = Answer {
+            body: String::new(),
+            ..said
+        };
+        answer::dress(&mut response, &said, false);
+    }
+    Ok(response)
 }
 
 /// The whole body, if it is no longer than any request needs.
@@ -163,6 +195,7 @@ fn parse(text: &[u8]) -> Result<NewSession, Reject> {
         verify: asked.verify,
         priority: asked.priority,
         by: None,
+        id: None,
     })
 }
 

@@ -82,6 +82,17 @@ impl Target<'_> {
         }
     }
 
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Session(id)
+            | Self::Chunk(id, _)
+            | Self::Status(id)
+            | Self::Resume(id)
+            | Self::Finalize(id) => Some(id),
+            Self::Initialize | Self::Nothing => None,
+        }
+    }
+
     /// `Allow`.
     fn allow(self) -> &'static str {
         match self {
@@ -148,6 +159,11 @@ impl Door {
         // Any page can POST text without asking first, and the browser would add what it has of a credential.
         if !Cors::admits(settings.cors.as_ref(), &settings.via, head) {
             return Err(Reject::ForeignOrigin);
+        }
+        if head.method != Method::OPTIONS && target != Target::Nothing {
+            let id = target.id().and_then(|id| id.parse().ok());
+            let is_head = head.method == Method::HEAD;
+            self.engine.may_access(is_head, id.as_ref()).await?;
         }
         match (&head.method, target) {
             (&Method::OPTIONS, _) if target != Target::Nothing => {

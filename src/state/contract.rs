@@ -22,6 +22,7 @@ macro_rules! suite {
             scans_go_on_where_they_stopped
             a_commit_of_ten_thousand_changes
             a_closed_store_says_so
+            letters_go_with_their_changes
         }
     };
 }
@@ -54,6 +55,33 @@ async fn offset(store: &dyn StateStore, name: &str) -> Option<u64> {
 async fn names(store: &dyn StateStore) -> Vec<String> {
     let all = store.scan(None, usize::MAX).await.unwrap();
     all.into_iter().map(|(id, _)| id.to_string()).collect()
+}
+
+pub(super) async fn letters_go_with_their_changes(store: &dyn StateStore) {
+    let post = |changes, letters| store.commit_with(changes, letters, Promise::Flushed);
+    let born = change("a", None, Some(at(0)));
+    let letters = vec![(7, Some(long(10_000))), (u64::MAX, Some(b"last".to_vec()))];
+    post(vec![born.clone()], letters).await.unwrap();
+    // A commit that is refused posts nothing.
+    let refused = post(vec![born], vec![(8, Some(b"never".to_vec()))]).await;
+    assert!(is_conflict(&refused));
+    post(Vec::new(), vec![(3, Some(b"first".to_vec()))])
+        .await
+        .unwrap();
+    let last = (u64::MAX, b"last".to_vec());
+    let all = [(3, b"first".to_vec()), (7, long(10_000)), last.clone()];
+    assert_eq!(store.letters(None, 9).await.unwrap(), all);
+    assert_eq!(store.letters(None, 2).await.unwrap(), all[..2]);
+    assert_eq!(store.letters(Some(7), 9).await.unwrap(), [last]);
+    assert_eq!(store.letters(Some(u64::MAX), 9).await.unwrap(), []);
+    // Over a longer one, and out, whatever becomes of the upload.
+    let gone = change("a", Some(at(0)), None);
+    post(vec![gone], vec![(7, Some(b"short".to_vec())), (3, None)])
+        .await
+        .unwrap();
+    assert_eq!(store.letter(7).await.unwrap(), Some(b"short".to_vec()));
+    assert_eq!(store.letter(3).await.unwrap(), None);
+    assert_eq!(names(store).await, Vec::<String>::new());
 }
 
 fn is_conflict(answer: &Result<(), StateError>) -> bool {

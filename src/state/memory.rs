@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Change, Detail, Mark, Promise, StateError, StateStore};
+use super::{Change, Detail, Letter, Mark, Promise, StateError, StateStore};
 use crate::upload::{Record, UploadId};
 
 /// State that ends with the process; every promise holds for exactly as long as that.
@@ -18,6 +18,7 @@ pub struct MemoryState {
 #[derive(Default)]
 struct Uploads {
     all: BTreeMap<UploadId, Upload>,
+    letters: BTreeMap<u64, Vec<u8>>,
     closed: bool,
 }
 
@@ -45,7 +46,7 @@ impl MemoryState {
 }
 
 impl Uploads {
-    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StateError> {
+    fn apply(&mut self, changes: Vec<Change>, letters: Vec<Letter>) -> Result<(), StateError> {
         let mut staged: BTreeMap<UploadId, Option<Upload>> = BTreeMap::new();
         for change in changes {
             let now = match staged.remove(&change.id) {
@@ -62,6 +63,12 @@ impl Uploads {
             match upload {
                 Some(upload) => self.all.insert(id, upload),
                 None => self.all.remove(&id),
+            };
+        }
+        for (number, letter) in letters {
+            match letter {
+                Some(letter) => self.letters.insert(number, letter),
+                None => self.letters.remove(&number),
             };
         }
         Ok(())
@@ -107,14 +114,36 @@ impl StateStore for MemoryState {
             .and_then(|upload| upload.details.get(&detail).cloned()))
     }
 
-    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
-        match self.open()?.apply(changes) {
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        letters: Vec<Letter>,
+        promise: Promise,
+    ) -> Result<(), StateError> {
+        match self.open()?.apply(changes, letters) {
             Err(error) if promise == Promise::Queued => {
                 tracing::warn!(%error, "a queued change was refused");
                 Ok(())
             }
             applied => applied,
         }
+    }
+
+    async fn letters(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let uploads = self.open()?;
+        let found = uploads.letters.range((start, Bound::Unbounded)).take(limit);
+        Ok(found
+            .map(|(number, letter)| (*number, letter.clone()))
+            .collect())
+    }
+
+    async fn letter(&self, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.open()?.letters.get(&number).cloned())
     }
 
     async fn scan(

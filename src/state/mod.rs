@@ -27,6 +27,8 @@ pub enum Detail {
     Sha256,
     /// How far a session's file is hashed, and the hash's state.
     Front,
+    /// Of a complete upload: what the pre-finish hook said, or that it is still to be asked.
+    Finish,
 }
 
 /// A short list of uploads that have work left, found again after a crash without a look at every record.
@@ -80,6 +82,9 @@ impl Change {
     }
 }
 
+/// A letter of the outbox, by its number: to put there, over what has the number, or (`None`) to take out.
+pub type Letter = (u64, Option<Vec<u8>>);
+
 /// What goes wrong with state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -105,7 +110,28 @@ pub trait StateStore: Send + Sync + 'static {
 
     /// Applies all changes or none (a crash included), in the order of the calls, and answers when `promise` holds. With
     /// `Queued` it answers at once, and a conflict is only logged.
-    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError>;
+    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
+        self.commit_with(changes, Vec::new(), promise).await
+    }
+
+    /// The same, with letters that are there if the changes are.
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        letters: Vec<Letter>,
+        promise: Promise,
+    ) -> Result<(), StateError>;
+
+    /// Up to `limit` letters in the order of their numbers, from the first one after `after`. What is still queued may be
+    /// missing.
+    async fn letters(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StateError>;
+
+    /// The letter of this number.
+    async fn letter(&self, number: u64) -> Result<Option<Vec<u8>>, StateError>;
 
     /// Up to `limit` records in the order of their ids, from the first one after `after`. A damaged one is logged and
     /// left out.

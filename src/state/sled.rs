@@ -25,7 +25,7 @@ use tracing::error;
 use self::committer::{Committer, closed};
 use self::fresh::{Fresh, View};
 pub use self::open::Opened;
-use super::{Change, Detail, Mark, Promise, StateError, StateStore};
+use super::{Change, Detail, Letter, Mark, Promise, StateError, StateStore};
 use crate::upload::{Record, UploadId};
 
 /// How often a detail is read again that was changed meanwhile.
@@ -144,6 +144,51 @@ fn marked(view: &View, mark: Mark) -> Result<Vec<UploadId>, StateError> {
     Ok(found)
 }
 
+fn letters(
+    tree: &Tree,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
+    let mut found = Vec::new();
+    let mut next = after.map_or(Some(0), |after| after.checked_add(1));
+    while let Some(from) = next
+        && found.len() < limit
+    {
+        let start = keys::letter(from);
+        let item = tree.range(start..keys::LETTERS_END.to_vec()).next();
+        let Some(item) = item else { break };
+        let (key, _) = item.map_err(|error| StateError::Store(error.to_string()))?;
+        let number = keys::letter_number(&key);
+        let Some(number) = number else { break };
+        match letter(tree, number) {
+            Ok(Some(letter)) => found.push((number, letter)),
+            Ok(None) => {}
+            Err(error) => error!(number, %error, "a letter is damaged and left out"),
+        }
+        next = number.checked_add(1);
+    }
+    Ok(found)
+}
+
+fn letter(tree: &Tree, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+    let store = |why: String| StateError::Store(why);
+    for _ in 0..REREADS {
+        let pieces = tree.scan_prefix(keys::letter(number)).values();
+        let pieces: Vec<_> = pieces
+            .collect::<Result<_, _>>()
+            .map_err(|error| store(error.to_string()))?;
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        if let Some(whole) = keys::join(&pieces) {
+            return Ok(Some(whole));
+        }
+        // Read in the middle of a change, or damaged.
+        std::thread::yield_now();
+    }
+    Err(store(format!("letter {number} is damaged")))
+}
+
 #[async_trait]
 impl StateStore for SledState {
     async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
@@ -156,8 +201,25 @@ impl StateStore for SledState {
         self.read(move |view| detail(view, &id, of)).await
     }
 
-    async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), StateError> {
-        self.committer.commit(changes, promise).await
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        letters: Vec<Letter>,
+        promise: Promise,
+    ) -> Result<(), StateError> {
+        self.committer.commit(changes, letters, promise).await
+    }
+
+    async fn letters(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
+        self.read(move |tree| letters(tree, after, limit)).await
+    }
+
+    async fn letter(&self, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+        self.read(move |tree| letter(tree, number)).await
     }
 
     async fn scan(

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::Door;
 use super::patch;
 use super::respond::{self, ResponseBody};
-use crate::engine::{Append, Create, Join, View};
+use crate::engine::{Append, Create, Join, Proposed, View};
 use crate::error::Reject;
+use crate::hooks::Answer;
 use crate::protocol::concat::{self, ConcatError, ConcatHeader, UploadConcat};
 use crate::protocol::length::{self, UploadLength};
 use crate::protocol::location::{Origin, resolve};
@@ -59,16 +60,23 @@ where
                 return Err(HeaderError::Conflict(concat::NAME, "Content-Length").into());
             }
             let parts = parts(door, &origin, references)?;
-            let view = door
-                .engine
-                .join(Join {
-                    parts,
-                    metadata,
-                    concat: raw.into(),
-                    by,
-                })
-                .await?;
-            return Ok(created(door, &origin, &view));
+            let proposed = Proposed {
+                kind: Kind::Final,
+                length: None,
+                metadata: metadata.clone(),
+                parts: parts.iter().map(|(id, _)| id.clone()).collect(),
+                by: by.as_deref(),
+            };
+            let chosen = door.engine.may_create(proposed).await?;
+            let join = Join {
+                parts,
+                metadata: chosen.metadata(metadata),
+                concat: raw.into(),
+                by,
+                id: chosen.id,
+            };
+            let view = door.engine.join(join).await?;
+            return created(door, &origin, &view, chosen.answer).await;
         }
         Some(ConcatHeader {
             value: UploadConcat::Partial,
@@ -86,6 +94,7 @@ where
         metadata,
         concat: raw,
         by,
+        id: None,
     };
     let stream = media::is_offset_stream(headers);
     if !stream && has_bytes(&mut body).await {
@@ -93,13 +102,26 @@ where
     }
     let append = patch::append(headers, 0, None, visitor, &body)?;
     let nothing = body.size_hint().exact() == Some(0) && append.checksum.is_none();
+    let proposed = Proposed {
+        kind,
+        length,
+        metadata: create.metadata.clone(),
+        parts: Vec::new(),
+        by: create.by.as_deref(),
+    };
+    let chosen = door.engine.may_create(proposed).await?;
+    let create = Create {
+        metadata: chosen.metadata(create.metadata),
+        id: chosen.id,
+        ..create
+    };
     // Joining is no beginning: it brings no bytes.
     let beginning = visitor.begins()?;
     let answer = if !stream || nothing {
         let view = door.engine.create(create).await?;
-        created(door, &origin, &view)
+        created(door, &origin, &view, chosen.answer).await?
     } else {
-        with_upload(door, &origin, create, append, body).await?
+        with_upload(door, &origin, create, append, chosen.answer, body).await?
     };
     beginning.keep();
     Ok(answer)
@@ -128,6 +150,7 @@ async fn with_upload<B>(
     origin: &Origin,
     create: Create,
     append: Append,
+    said: Option<Answer>,
     body: B,
 ) -> Result<Response<ResponseBody>, Reject>
 where
@@ -135,7 +158,7 @@ where
 {
     let (view, ended) = door.engine.create_with(create, append, body).await?;
     match ended {
-        None => Ok(created(door, origin, &view)),
+        None => created(door, origin, &view, said).await,
         Some(reject) => {
             let mut response = respond::problem(&reject, false);
             respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
@@ -166,7 +189,18 @@ where
     timeout(PATIENCE, first_byte).await.unwrap_or(true)
 }
 
-fn created(door: &Door, origin: &Origin, view: &View) -> Response<ResponseBody> {
+/// With what hooks said before it was created, and of its end if that is here already.
+async fn created(
+    door: &Door,
+    origin: &Origin,
+    view: &View,
+    said: Option<Answer>,
+) -> Result<Response<ResponseBody>, Reject> {
+    let finished = if view.is_complete() {
+        door.engine.finished(&view.id).await?
+    } else {
+        None
+    };
     let mut response = respond::empty(StatusCode::CREATED);
     respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
     // Also where no byte was sent: tus-js-client with a deferred length looks for it.
@@ -174,5 +208,6 @@ fn created(door: &Door, origin: &Origin, view: &View) -> Response<ResponseBody> 
         respond::set(&mut response, offset::NAME, view.offset.into());
     }
     respond::set_expires(&mut response, view.expires);
-    response
+    let response = respond::dressed(response, said.as_ref());
+    Ok(respond::dressed(response, finished.as_ref()))
 }

@@ -4,7 +4,9 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::Door;
 use super::respond::{self, ResponseBody};
+use crate::answer;
 use crate::error::Reject;
+use crate::hooks::Answer;
 use crate::protocol::{concat, length, metadata, offset};
 use crate::upload::{Kind, UploadId};
 
@@ -38,5 +40,19 @@ pub(super) async fn answer(door: &Door, id: &UploadId) -> Result<Response<Respon
         }
     }
     respond::set_expires(&mut response, view.expires);
+    if view.is_complete() {
+        // Who asks again after a hook failed, or its answer was lost, is told what it said; until then, to wait.
+        let said = door.engine.finished(id).await;
+        if let Some(said) = said.map_err(|_| Reject::HookDown { head: true })? {
+            answer::dress(
+                &mut response,
+                &Answer {
+                    status: None,
+                    ..said
+                },
+                true,
+            );
+        }
+    }
     Ok(response)
 }

@@ -135,6 +135,12 @@ impl Door {
         if let Target::Upload(id) = &target {
             self.engine.permit(id, &by.who).await?;
         }
+        let id = match &target {
+            Target::Upload(id) => Some(id),
+            Target::Collection | Target::Garbage => None,
+        };
+        let is_head = method == TusMethod::Head;
+        self.engine.may_access(is_head, id).await?;
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),
             (TusMethod::Post, Target::Collection) => create::answer(self, head, &by, body).await,

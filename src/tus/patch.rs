@@ -7,7 +7,7 @@ use http_body::Body;
 
 use super::Door;
 use super::respond::{self, ResponseBody};
-use crate::engine::Append;
+use crate::engine::{Append, Appended};
 use crate::error::Reject;
 use crate::protocol::checksum::{self, ChecksumError, UploadChecksum};
 use crate::protocol::offset::UploadOffset;
@@ -31,8 +31,25 @@ where
     let claimed = UploadOffset::from_headers(&head.headers)?.0;
     let declared = length::declared(&head.headers)?;
     let append = append(&head.headers, claimed, declared, by, &body)?;
-    let appended = door.engine.append(id, append, body).await?;
-    Ok(respond::appended(StatusCode::NO_CONTENT, &appended))
+    let end = append
+        .body_length
+        .and_then(|length| claimed.checked_add(length));
+    let appended = match door.engine.append(id, append, body).await {
+        // The last PATCH again, whose answer was lost, or a hook's failure.
+        Err(Reject::OffsetMismatch { actual })
+            if end == Some(actual) && door.engine.ended_at(id, actual).await? =>
+        {
+            let view = door.engine.look(id).await?;
+            Appended {
+                offset: view.offset,
+                expires: view.expires,
+            }
+        }
+        appended => appended?,
+    };
+    let said = door.engine.finished(id).await?;
+    let response = respond::appended(StatusCode::NO_CONTENT, &appended);
+    Ok(respond::dressed(response, said.as_ref()))
 }
 
 /// What PATCH and a creation with a body have in common.

@@ -8,6 +8,7 @@ pub(super) use crate::answer::{set, set_text};
 use crate::answer;
 use crate::engine::Appended;
 use crate::error::Reject;
+use crate::hooks::Answer;
 use crate::protocol::expires::http_date;
 use crate::protocol::{expires, offset, version};
 use crate::upload::Millis;
@@ -25,6 +26,17 @@ pub(super) fn with_body(status: StatusCode, body: ResponseBody) -> Response<Resp
 /// A failure.
 pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseBody> {
     versioned(answer::problem(reject, without_body))
+}
+
+/// With what a hook says, if one was asked.
+pub(super) fn dressed(
+    mut response: Response<ResponseBody>,
+    said: Option<&Answer>,
+) -> Response<ResponseBody> {
+    if let Some(said) = said {
+        answer::dress(&mut response, said, false);
+    }
+    response
 }
 
 fn versioned(mut response: Response<ResponseBody>) -> Response<ResponseBody> {

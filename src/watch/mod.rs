@@ -106,6 +106,7 @@ impl Door {
         if !Cors::admits(self.settings.cors.as_ref(), &self.settings.via, &head) {
             return Err(Reject::ForeignOrigin);
         }
+        self.engine.may_access(false, None).await?;
         let asked = Asked::of(&head)?;
         let follower = Follower::new(&self.engine, &self.settings, &head, asked.tokens.clone())?;
         if asked.all() {

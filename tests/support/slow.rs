@@ -86,6 +86,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         bounds: Bounds::default(),
         types: Types::default(),
         sessions: SessionOptions::default(),
+        hooks: Arc::default(),
         power_cuts: 0,
         disk_warn: Share::Bytes(0),
         disk_stop: Share::Bytes(10),

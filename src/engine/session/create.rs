@@ -35,6 +35,8 @@ pub struct NewSession {
     pub metadata: Bytes,
     /// Who creates it; `None`: nobody is asked.
     pub by: Option<Arc<User>>,
+    /// What it is to be called, without `/`; `None`: as nothing else is.
+    pub id: Option<UploadId>,
 }
 
 impl Engine {
@@ -125,8 +127,7 @@ impl Inner {
             file_hash: new.file_hash,
             token: Sum::of(token.as_bytes()),
         };
-        // Its files are no orphans while there is no record yet.
-        let _held = self.locks.try_lock(&id);
+        let (id, _held) = self.name_for(new.id).await?;
         let record = Record {
             owner: new.by.as_ref().map(|user| user.id.clone()),
             ..Record::new(Kind::Final, Some(new.size), now())

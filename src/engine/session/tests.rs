@@ -25,6 +25,7 @@ async fn session(engine: &Engine, file_hash: Option<Sum>) -> (OwnedSession, Stri
         priority: Priority::Normal,
         metadata: Bytes::new(),
         by: None,
+        id: None,
     };
     engine.create_session(new).await.expect("a session")
 }

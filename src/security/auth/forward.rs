@@ -30,7 +30,7 @@ impl Trusted {
         match peer {
             Peer::Local => self.local,
             Peer::Address(address) => {
-                let address = address.to_canonical(); // an IPv4 client of an IPv6 socket
+                let address = address.ip().to_canonical(); // an IPv4 client of an IPv6 socket
                 self.networks
                     .iter()
                     .any(|network| network.contains(&address))
@@ -102,6 +102,8 @@ impl Forward {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn asked(from: &str, peer: Peer, values: &[&str]) -> Result<Option<String>, ()> {
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_proxy_alone_is_believed() {
-        let at = |text: &str| Peer::Address(text.parse().unwrap());
+        let at = |text: &str| Peer::Address(SocketAddr::new(text.parse().unwrap(), 9));
         let alice = Ok(Some("alice".to_owned()));
         let from = "127.0.0.1, 10.0.0.0/8,::1";
         for peer in ["127.0.0.1", "10.9.8.7", "::1", "::ffff:10.1.2.3"] {

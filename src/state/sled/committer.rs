@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use self::inbox::{Inbox, Taken};
 
-use super::super::{Change, Promise, StateError};
+use super::super::{Change, Letter, Promise, StateError};
 
 /// How long a change that nobody waits for may stay unflushed.
 const LINGER: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ const GROUP: usize = 512;
 /// What the thread stands on: the database, or a test's stand-in.
 pub(super) trait Ground: Send + 'static {
     /// Applies all changes or none, over those of the commits before; they may be written only at [`Ground::settle`].
-    fn apply(&mut self, changes: &[Change]) -> Result<(), Fault>;
+    fn apply(&mut self, changes: &[Change], letters: &[Letter]) -> Result<(), Fault>;
     /// Writes what was applied.
     fn settle(&mut self) -> Result<(), Fault>;
     /// Whether what was written survives `kill -9` as it is.
@@ -55,6 +55,7 @@ pub(super) struct Committer {
 
 struct Commit {
     changes: Vec<Change>,
+    letters: Vec<Letter>,
     promise: Promise,
     /// `None` for `Queued`.
     waiter: Option<Waiter>,
@@ -97,6 +98,7 @@ impl Committer {
     pub(super) async fn commit(
         &self,
         changes: Vec<Change>,
+        letters: Vec<Letter>,
         promise: Promise,
     ) -> Result<(), StateError> {
         let (waiter, answer) = if promise == Promise::Queued {
@@ -107,6 +109,7 @@ impl Committer {
         };
         self.queue(Commit {
             changes,
+            letters,
             promise,
             waiter,
         })?;
@@ -217,7 +220,9 @@ impl<G: Ground> Work<G> {
     }
 
     fn apply(&mut self, commit: Commit, waiting: &mut Waiting) {
-        let applied = self.attempt("committing", |ground| ground.apply(&commit.changes));
+        let applied = self.attempt("committing", |ground| {
+            ground.apply(&commit.changes, &commit.letters)
+        });
         self.unflushed.get_or_insert_with(Instant::now);
         match (commit.waiter, applied) {
             (Some(waiter), Ok(())) => match commit.promise {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use sled::Db;
 use tracing::warn;
 
-use super::super::Change;
+use super::super::{Change, Letter};
 use super::Writes;
 use super::committer::{Fault, Ground};
 use super::fresh::Fresh;
@@ -120,12 +120,15 @@ impl SledGround {
 }
 
 impl Ground for SledGround {
-    fn apply(&mut self, changes: &[Change]) -> Result<(), Fault> {
+    fn apply(&mut self, changes: &[Change], letters: &[Letter]) -> Result<(), Fault> {
         self.stamp += 1;
         let fresh = self.fresh.read();
         let mut commit = Staged::over(&self.db, &fresh, self.stamp);
         for change in changes {
             commit.add(change)?;
+        }
+        for (number, letter) in letters {
+            commit.post(*number, letter.as_deref())?;
         }
         let writes = commit.writes;
         drop(fresh);
@@ -206,7 +209,7 @@ mod tests {
         let tree = (*db).clone();
         let journal = Journal::open(&db, dir.path()).unwrap();
         let mut ground = SledGround::new(db, journal, dir.path(), 1).unwrap();
-        let mut apply = |change: Change| ground.apply(&[change]);
+        let mut apply = |change: Change| ground.apply(&[change], &[]);
 
         let parts = |len| Some(long(len));
         apply(with(change("a", None, Some(at(0))), parts(10_000))).unwrap();

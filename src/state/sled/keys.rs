@@ -6,6 +6,7 @@
 //! | `d\0<id>\0<detail byte><u16 number>` | a piece of a detail: stamp, total length, bytes |
 //! | `m\0<mark byte>\0<id>` | a mark, empty |
 //! | `j\0` | the number of the last entry of the journal that is in the tree |
+//! | `o\0<u64 number><u16 number>` | a piece of a letter: as a detail's |
 //!
 //! An id holds no byte below `-`, so the records' order is that of the ids, and `<id>\0` is no prefix of another id's keys.
 
@@ -25,6 +26,11 @@ pub(super) const RECORDS_END: &[u8] = b"r\x01";
 pub(super) const JOURNALED: &[u8] = b"j\0";
 /// Where marks begin.
 pub(super) const ALL_MARKS: &[u8] = b"m\0";
+
+/// Where letters begin.
+const LETTERS: &[u8] = b"o\0";
+/// The first key past all letters.
+pub(super) const LETTERS_END: &[u8] = b"o\x01";
 
 /// How records are encoded today.
 const VERSION: u8 = 2;
@@ -62,6 +68,7 @@ pub(super) fn detail(id: &UploadId, detail: Detail) -> Vec<u8> {
         Detail::Session => 5,
         Detail::Sha256 => 6,
         Detail::Front => 7,
+        Detail::Finish => 8,
     };
     key(b"d\0", id, &[0, byte])
 }
@@ -84,6 +91,17 @@ pub(super) fn mark(mark: Mark, id: &UploadId) -> Vec<u8> {
 /// Whose mark lies at `key`.
 pub(super) fn marked_id(mark: Mark, key: &[u8]) -> Option<UploadId> {
     id_after(&marked(mark), key)
+}
+
+/// The prefix of all pieces of a letter.
+pub(super) fn letter(number: u64) -> Vec<u8> {
+    [LETTERS, &number.to_be_bytes()].concat()
+}
+
+/// Which letter has a piece at `key`.
+pub(super) fn letter_number(key: &[u8]) -> Option<u64> {
+    let (number, _) = key.strip_prefix(LETTERS)?.split_first_chunk()?;
+    Some(u64::from_be_bytes(*number))
 }
 
 fn id_after(prefix: &[u8], key: &[u8]) -> Option<UploadId> {

@@ -63,15 +63,36 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
+    /// Adds a letter, or takes it out.
+    pub(super) fn post(&mut self, number: u64, letter: Option<&[u8]>) -> Result<(), Fault> {
+        let prefix = keys::letter(number);
+        let store = |why: String| Fault::Refused(StateError::Store(why));
+        self.clear_with(&prefix, |error| store(error.to_string()))?;
+        let Some(letter) = letter else { return Ok(()) };
+        let pieces = keys::cut(&prefix, self.stamp, letter)
+            .ok_or_else(|| store("a letter is too long".to_owned()))?;
+        let pieces = pieces.into_iter().map(|(key, piece)| (key, Some(piece)));
+        self.writes.extend(pieces);
+        Ok(())
+    }
+
     /// Removes all keys with a prefix, those that are not in the tree yet too.
     fn clear(&mut self, id: &UploadId, prefix: &[u8]) -> Result<(), Fault> {
+        self.clear_with(prefix, |error| refused(id, error))
+    }
+
+    fn clear_with(
+        &mut self,
+        prefix: &[u8],
+        fault: impl Fn(sled::Error) -> Fault,
+    ) -> Result<(), Fault> {
         let mut keys = Vec::new();
         for writes in [self.before, &self.writes] {
             let from = writes.range(prefix.to_vec()..).map(|(key, _)| key);
             keys.extend(from.take_while(|key| key.starts_with(prefix)).cloned());
         }
         for key in self.tree.scan_prefix(prefix).keys() {
-            keys.push(key.map_err(|error| refused(id, error))?.to_vec());
+            keys.push(key.map_err(&fault)?.to_vec());
         }
         self.writes.extend(keys.into_iter().map(|key| (key, None)));
         Ok(())

@@ -113,7 +113,7 @@ impl State {
             return Some(commit);
         };
         let plain = change.details.is_empty() && change.marks.is_empty() && change.record.is_some();
-        if commit.waiter.is_some() || !plain {
+        if commit.waiter.is_some() || !plain || !commit.letters.is_empty() {
             return Some(commit);
         }
         let before = self
@@ -173,6 +173,7 @@ mod tests {
         let change = Change::record(&id.parse().unwrap(), Some(at(from)), Some(at(to)));
         Commit {
             changes: vec![change],
+            letters: Vec::new(),
             promise: Promise::Queued,
             waiter: None,
         }

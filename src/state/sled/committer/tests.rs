@@ -25,7 +25,7 @@ impl Stand {
 }
 
 impl Ground for Stand {
-    fn apply(&mut self, _: &[Change]) -> Result<(), Fault> {
+    fn apply(&mut self, _: &[Change], _: &[Letter]) -> Result<(), Fault> {
         self.step("apply")
     }
     fn settle(&mut self) -> Result<(), Fault> {
@@ -78,8 +78,8 @@ fn seen(steps: &Receiver<&'static str>) -> Vec<&'static str> {
 #[tokio::test]
 async fn who_comes_during_a_commit_shares_the_next() {
     let (committer, steps, mut gate) = start(None);
-    let first = committer.commit(one(), Promise::Flushed);
-    let rest = (0..30).map(|_| committer.commit(one(), Promise::Flushed));
+    let first = committer.commit(one(), Vec::new(), Promise::Flushed);
+    let rest = (0..30).map(|_| committer.commit(one(), Vec::new(), Promise::Flushed));
     let later = async {
         while steps.recv().unwrap() != "settle" {}
         let opened = async {
@@ -101,11 +101,20 @@ async fn who_comes_during_a_commit_shares_the_next() {
 async fn the_strongest_promise_of_a_group_is_kept_for_who_asked() {
     let (committer, steps, gate) = start(None);
     drop(gate);
-    committer.commit(one(), Promise::Flushed).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Flushed)
+        .await
+        .unwrap();
     assert_eq!(seen(&steps), ["apply", "settle", "flush"]);
-    committer.commit(one(), Promise::Synced).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Synced)
+        .await
+        .unwrap();
     assert_eq!(seen(&steps), ["apply", "settle", "flush", "sync"]);
-    committer.commit(one(), Promise::Queued).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Queued)
+        .await
+        .unwrap();
     committer.close().await.unwrap();
     assert_eq!(
         seen(&steps),
@@ -135,7 +144,10 @@ async fn queued_changes_do_not_linger() {
     let (committer, steps, gate) = start(None);
     drop(gate);
     let start = Instant::now();
-    committer.commit(one(), Promise::Queued).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Queued)
+        .await
+        .unwrap();
     assert_eq!(steps.recv(), Ok("apply"));
     assert_eq!(steps.recv(), Ok("settle"));
     assert_eq!(steps.recv(), Ok("flush"));
@@ -143,7 +155,10 @@ async fn queued_changes_do_not_linger() {
     // A stream of them does not put the flush off either.
     let pause = LINGER / 20;
     for _ in 0..30 {
-        committer.commit(one(), Promise::Queued).await.unwrap();
+        committer
+            .commit(one(), Vec::new(), Promise::Queued)
+            .await
+            .unwrap();
         tokio::time::sleep(pause).await;
     }
     assert!(seen(&steps).contains(&"flush"));
@@ -159,12 +174,15 @@ async fn after_a_failure_nothing_is_promised() {
                 Err(StateError::Store(why)) => why,
                 other => panic!("{at}: {other:?}"),
             };
-            let first = says(committer.commit(one(), Promise::Synced).await);
+            let first = says(committer.commit(one(), Vec::new(), Promise::Synced).await);
             let why = if panics { "panic: on" } else { "no disk" };
             assert!(first.contains(why), "{first}");
             let before = seen(&steps);
             for promise in [Promise::Queued, Promise::Flushed, Promise::Synced] {
-                assert_eq!(says(committer.commit(one(), promise).await), first);
+                assert_eq!(
+                    says(committer.commit(one(), Vec::new(), promise).await),
+                    first
+                );
             }
             assert_eq!(says(committer.close().await), first);
             let after = seen(&steps);
@@ -178,7 +196,7 @@ async fn after_a_failure_nothing_is_promised() {
 async fn a_flushed_commit_does_not_wait_for_the_sync() {
     let (committer, steps, gate) = start(Some(("sync", false)));
     let gate = gate.unwrap();
-    let queued = |promise| committer.commit(one(), promise);
+    let queued = |promise| committer.commit(one(), Vec::new(), promise);
     let later = async {
         while steps.recv().unwrap() != "settle" {}
         // The first commit's flush waits, so these two are one group.
@@ -201,7 +219,7 @@ async fn a_flushed_commit_does_not_wait_for_the_sync() {
 fn a_refused_commit_harms_nobody_else() {
     struct Picky;
     impl Ground for Picky {
-        fn apply(&mut self, changes: &[Change]) -> Result<(), Fault> {
+        fn apply(&mut self, changes: &[Change], _: &[Letter]) -> Result<(), Fault> {
             let refused = changes.is_empty();
             let why = || Err(Fault::Refused(StateError::Conflict));
             if refused { why() } else { Ok(()) }
@@ -225,9 +243,14 @@ fn a_refused_commit_harms_nobody_else() {
         .unwrap();
     runtime.block_on(async {
         let committer = Committer::start(Picky).unwrap();
-        let refused = committer.commit(Vec::new(), Promise::Synced).await;
+        let refused = committer
+            .commit(Vec::new(), Vec::new(), Promise::Synced)
+            .await;
         assert!(matches!(refused, Err(StateError::Conflict)));
-        committer.commit(one(), Promise::Synced).await.unwrap();
+        committer
+            .commit(one(), Vec::new(), Promise::Synced)
+            .await
+            .unwrap();
         committer.close().await.unwrap();
     });
 }

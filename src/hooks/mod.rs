@@ -1,0 +1,152 @@
+//! Hooks: programs of the operator's own that are told what happens, and some of which may refuse it.
+//!
+//! What goes over the wire is tusd's, so that a receiver written for tusd works unchanged: [`wire`] has the request and the
+//! reply, [`http`] and [`file`] bring them there and back, [`cause`] is the request that something happened for. What is
+//! asked when, and that no event is lost, is the engine's.
+
+pub mod cause;
+pub mod file;
+pub mod http;
+mod set;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use cause::Cause;
+pub use set::{DEFAULT_EVENTS, Event, Events};
+pub use wire::{Answer, Call, Reply, Upload};
+
+/// The most bytes of a reply that are taken.
+pub const MOST: usize = 1 << 20;
+
+/// Why a hook did not do what it is for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);
+
+impl Fault {
+    #[expect(clippy::needless_pass_by_value, reason = "errors come by value")]
+    fn of(why: impl ToString) -> Self {
+        Self(why.to_string())
+    }
+}
+
+/// A way to a receiver. No call is longer than the way's own timeout, and no reply longer than [`MOST`].
+#[async_trait]
+pub trait Way: Send + Sync + 'static {
+    /// Brings a call there; the reply as it came, empty for none. A call that somebody waits for is tried again where that
+    /// makes sense; what is in the outbox is tried again from there.
+    async fn bring(&self, call: &Call, waited_for: bool) -> Result<Vec<u8>, Fault>;
+}
+
+/// A receiver, and what it is told.
+pub struct Sink {
+    /// Its address, by which letters know it across restarts.
+    pub name: String,
+    /// What it is told.
+    pub events: Events,
+    /// How.
+    pub way: Box<dyn Way>,
+}
+
+/// Every receiver that there is.
+#[derive(Default)]
+pub struct Hooks {
+    sinks: Vec<Sink>,
+    /// Headers that go from a client's request into a call as they are.
+    forwarded: Vec<String>,
+    /// How often a running upload is told of.
+    pub interval: Duration,
+    /// The first pause before a letter is tried again.
+    pub backoff: Duration,
+    /// How long a letter is tried.
+    pub patience: Duration,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.sinks.iter().map(|sink| &sink.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Hooks {
+    /// With these receivers and headers to forward.
+    #[must_use]
+    pub fn new(sinks: Vec<Sink>, forwarded: Vec<String>) -> Self {
+        Self {
+            sinks,
+            forwarded,
+            ..Self::default()
+        }
+    }
+
+    /// Whether nobody is told anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sinks.is_empty()
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sinks.len()
+    }
+
+    /// Whether anybody is told of such an event.
+    #[must_use]
+    pub fn wants(&self, event: Event) -> bool {
+        self.sinks.iter().any(|sink| sink.events.has(event))
+    }
+
+    /// Who is told of such an event, each with its place.
+    pub fn sinks_of(&self, event: Event) -> impl Iterator<Item = (usize, &Sink)> {
+        let sinks = self.sinks.iter().enumerate();
+        sinks.filter(move |(_, sink)| sink.events.has(event))
+    }
+
+    /// The receiver in this place.
+    #[must_use]
+    pub fn sink(&self, at: usize) -> Option<&Sink> {
+        self.sinks.get(at)
+    }
+
+    /// Where the receiver of this name is.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.sinks.iter().position(|sink| sink.name == name)
+    }
+
+    /// What is told of an event.
+    #[must_use]
+    pub fn call(
+        &self,
+        event: Event,
+        sequence: u64,
+        upload: &Upload,
+        cause: Option<&Arc<Cause>>,
+    ) -> Call {
+        Call::new(event, sequence, upload, cause, &self.forwarded)
+    }
+
+    /// Asks everybody who wants to be, one after the other, and puts together what they say: the first refusal counts, and
+    /// of anything else the last word.
+    ///
+    /// # Errors
+    /// Of the first who cannot be asked, or does not answer as it should.
+    pub async fn ask(&self, call: &Call) -> Result<Reply, Fault> {
+        let mut all = Reply::default();
+        for (_, sink) in self.sinks_of(call.event) {
+            let named = |fault: Fault| Fault(format!("{} at {}: {fault}", call.event, sink.name));
+            let bytes = sink.way.bring(call, true).await.map_err(named)?;
+            let reply = Reply::parse(&bytes).map_err(named)?;
+            if all.add(reply) {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}

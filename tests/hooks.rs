@@ -1,0 +1,43 @@
+//! Hooks (`--hooks-http`, `--hooks-dir`): what receivers are asked and told, and what they cannot do.
+
+mod ask;
+mod files;
+mod finish;
+mod misbehave;
+mod receiver;
+mod tell;
+
+use std::time::Duration;
+
+use highwater::config::Config;
+use serde_json::Value;
+
+use crate::support::{Server, start_with};
+use receiver::Receiver;
+
+/// A server that calls `receiver` for these events, and gives up soon.
+async fn calling(receiver: &Receiver, events: &str) -> Server {
+    calling_with(receiver, events, |_| {}).await
+}
+
+async fn calling_with(
+    receiver: &Receiver,
+    events: &str,
+    change: impl FnOnce(&mut Config),
+) -> Server {
+    let url = receiver.url();
+    let events = events.parse().expect("events");
+    start_with(|config| {
+        config.hooks.hooks_http = url;
+        config.hooks.hooks_enabled_events = events;
+        config.hooks.hooks_http_backoff = Duration::from_millis(10);
+        config.hooks.progress_hooks_interval = Duration::from_millis(20);
+        change(config);
+    })
+    .await
+}
+
+/// What stands in JSON at a path of names.
+fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
+    path.split('.').fold(value, |value, name| &value[name])
+}
