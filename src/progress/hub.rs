@@ -89,17 +89,20 @@ impl Hub {
         if self.is_quiet() {
             return;
         }
-        let topic = {
+        let (topic, is_new) = {
             let mut topics = self.topics();
             match topics.by_id.get(id) {
-                Some(topic) => topic.clone(),
+                Some(topic) => (topic.clone(), false),
                 None if topics.all.is_empty() || !among_all => return,
-                None => self.add(&mut topics, id, &facts()),
+                None => (self.add(&mut topics, id, &facts()), true),
             }
         };
         let mut state = topic.state();
         state.refresh(&facts());
         state.happened(what);
+        if is_new {
+            state.tell_from_first();
+        }
     }
 
     /// The disk's level has changed: told to those who follow all.

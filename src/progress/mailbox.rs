@@ -100,6 +100,17 @@ impl Subscription {
         })
     }
 
+    /// The event `next` is read next, instead of how it stands; not by one that has read already.
+    pub(super) fn read_from(&self, next: u64, sample: u64) {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursor.next.is_none() {
+            *cursor = Cursor {
+                next: Some(next),
+                sample,
+            };
+        }
+    }
+
     /// There is something to read.
     pub(super) fn wake(self: &Arc<Self>) {
         if !self.ready.swap(true, Ordering::AcqRel) {

@@ -1,11 +1,12 @@
 //! One who follows every upload: an administrator, and nobody else.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::stream::Events;
-use super::watcher::{HANDSHAKE, Watcher, ask};
+use super::watcher::{HANDSHAKE, Watcher, ask, number};
 use crate::support::{Client, Server, id, start, start_with};
 
 const TOKEN: &str = "a-token-of-the-tests";
@@ -73,12 +74,36 @@ async fn uploads_of_every_door_are_told_to_an_administrator() {
         tick(&mut left, &events.next().await);
     }
     assert_eq!(events.last, None, "there is no number of all uploads");
-    // Another one comes, in order.
+    // Another one comes, and goes: from its first event on.
     let path = server.create(3).await;
-    assert_eq!(by_query.next().await["upload_id"], id(&path));
+    let first = by_query.next().await;
+    assert_eq!(first["event"], "upload_created");
+    assert_eq!(first["upload_id"], id(&path));
     assert_eq!(server.delete(&path).await.status, 204);
-    let ended = by_query.until("upload_cancelled").await;
-    assert_eq!(ended.last().expect("one")["upload_id"], id(&path));
+    let ended = by_query.next().await;
+    assert_eq!(ended["event"], "upload_cancelled");
+    assert_eq!(number(&ended), number(&first) + 1);
+}
+
+/// One that was there before anybody watched, and that nothing happens to but its end.
+#[tokio::test]
+async fn the_end_of_a_quiet_upload_is_told() {
+    let server = start_with(|config| config.expire_after = Duration::from_secs(2)).await;
+    let (cancelled, expired) = (server.create(3).await, server.create(3).await);
+    let mut watcher = Watcher::open(&server, "?upload=*").await;
+    watcher.send(&json!({ "subscribe": ["?"] })).await;
+    assert_eq!(watcher.next().await["upload_id"], "?");
+    assert_eq!(server.delete(&cancelled).await.status, 204);
+    for (path, event) in [
+        (&cancelled, "upload_cancelled"),
+        (&expired, "upload_expired"),
+    ] {
+        let told = watcher.next().await;
+        assert_eq!(
+            (&told["event"], &told["upload_id"]),
+            (&json!(event), &json!(id(path)))
+        );
+    }
 }
 
 /// How a WebSocket and a stream are refused that ask for all uploads with this query and these headers: alike.

@@ -314,8 +314,7 @@ fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
     admin.subscribe_all(vec![(id("running"), at(3))]);
     hub.emit(&id("new"), What::Created, || at(0));
     let all = read(&mut admin);
-    assert_eq!(all.len(), 2);
-    assert!(all.iter().all(|one| one["event"] == "snapshot"));
+    assert_eq!(names(&all), ["snapshot", "upload_created"]);
     hub.emit(&id("new"), failed(1), || at(0));
     hub.sample(|_| Some(at(4)));
     let mut told = read(&mut admin);
@@ -423,4 +422,29 @@ fn a_rate_follows_what_comes() {
     assert!(near(for_a_while(50_000), 1_000_000));
     assert!(near(for_a_while(100_000), 2_000_000));
     assert!(for_a_while(0) < 20_000);
+}
+
+/// Nobody had a topic for it: what makes one is told itself, to those who follow all.
+#[test]
+fn the_first_event_of_an_upload_is_told_to_those_who_follow_all() {
+    let hub = Hub::new(PAUSE);
+    let mut mailbox = hub.mailbox();
+    mailbox.subscribe_all(Vec::new());
+    for (name, what, status) in [
+        ("upload_created", What::Created, Status::Active),
+        ("upload_expired", What::Expired, Status::Expired),
+        ("upload_cancelled", What::Cancelled, Status::Cancelled),
+        ("upload_completed", What::Completed, Status::Completed),
+    ] {
+        let upload = id(name);
+        hub.emit(&upload, what, || ended(status));
+        hub.emit(&upload, failed(1), || ended(status));
+        let all = read(&mut mailbox);
+        assert_eq!(names(&all), [name, "chunk_failed"]);
+        assert_eq!(number(&all[1]), number(&all[0]) + 1);
+        assert_eq!(all[0]["status"], status.name());
+    }
+    // That bytes begin to come is no event: how it stands is told.
+    hub.emit(&id("a"), What::Resumed, || at(0));
+    assert_eq!(names(&read(&mut mailbox)), ["snapshot"]);
 }
