@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::super::append::MOMENT;
 use super::super::table::Entry;
-use super::super::{Inner, More, load, millis, now};
+use super::super::{Inner, More, load, millis, now, retry};
 use super::{KEEP, Session};
 use crate::error::Reject;
 use crate::lock::Guard;
@@ -98,9 +98,10 @@ impl Inner {
         if next > session.total || !session.has(next) || entry.record().status != Status::Active {
             return Ok(false);
         }
-        let hasher = front.hasher.clone();
+        let before = front.hasher.clone();
         let range = session.range(next);
-        front.hasher = self.hash(entry, range, hasher, Hasher::update).await?;
+        let hash = || self.hash(entry, range.clone(), before.clone(), Hasher::update);
+        front.hasher = retry::patiently(&entry.id, retry::refusal_may_pass, hash).await?;
         front.done = next;
         Ok(true)
     }
