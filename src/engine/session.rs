@@ -304,9 +304,14 @@ impl Session {
         self.progress().count
     }
 
+    /// Whether its file is being checked as a whole.
+    pub(crate) fn is_finalizing(&self) -> bool {
+        self.finalizing.load(Ordering::Acquire)
+    }
+
     /// Whether bytes come, so that it lives.
     pub(crate) fn is_busy(&self) -> bool {
-        self.finalizing.load(Ordering::Acquire) || !self.progress().live.is_empty()
+        self.is_finalizing() || !self.progress().live.is_empty()
     }
 
     /// Whether the disk lost bytes of its file.

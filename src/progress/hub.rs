@@ -214,13 +214,22 @@ impl Hub {
         self.subscribers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn subscribe_all(&self, inbox: &Arc<Inbox>, running: Vec<(UploadId, Facts)>) {
+    /// `disk` is what there is to say of it now: asked for once every later change is told.
+    pub(super) fn subscribe_all(
+        &self,
+        inbox: &Arc<Inbox>,
+        running: Vec<(UploadId, Facts)>,
+        disk: impl FnOnce() -> Option<String>,
+    ) {
         self.watched.fetch_add(1, Ordering::AcqRel);
         let mut topics = self.topics();
         for topic in topics.by_id.values() {
             topic.follow(inbox, None, true);
         }
         topics.all.push(inbox.clone());
+        if let Some(json) = disk() {
+            inbox.put_disk(&json);
+        }
         for (id, facts) in running {
             if !topics.by_id.contains_key(&id) {
                 self.add(&mut topics, &id, &facts);
@@ -235,7 +244,10 @@ impl Hub {
         topics.all.retain(|other| !Arc::ptr_eq(other, inbox));
         for topic in topics.by_id.values() {
             let mut state = topic.state();
-            state.subscriptions.retain(|one| !one.is_of(inbox));
+            let own = |one: &mut Arc<Subscription>| one.of_all && one.is_of(inbox);
+            for old in state.subscriptions.extract_if(.., own) {
+                old.close();
+            }
         }
         self.watched.fetch_sub(1, Ordering::AcqRel);
         self.subscribers.fetch_sub(1, Ordering::AcqRel);

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use serde_json::Value;
 
 use super::*;
+use crate::progress::Disk;
 use crate::progress::topic::{CHUNKS_EVERY, KEPT, mean, whole};
 use crate::upload::{Failure, Status};
 
@@ -311,7 +312,7 @@ fn a_pause_is_told_once_and_so_is_its_end() {
 fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
     let hub = Hub::new(PAUSE);
     let mut admin = hub.mailbox();
-    admin.subscribe_all(vec![(id("running"), at(3))]);
+    admin.subscribe_all(vec![(id("running"), at(3))], || None);
     hub.emit(&id("new"), What::Created, || at(0));
     let all = read(&mut admin);
     assert_eq!(names(&all), ["snapshot", "upload_created"]);
@@ -356,7 +357,7 @@ fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
 fn one_who_follows_all_and_never_reads_costs_as_much_as_what_is_lately() {
     let hub = Hub::new(PAUSE);
     let mut admin = hub.mailbox();
-    admin.subscribe_all(Vec::new());
+    admin.subscribe_all(Vec::new(), || None);
     let gone: Vec<_> = (0..1000)
         .map(|n| {
             let id = id(&format!("u{n}"));
@@ -429,7 +430,7 @@ fn a_rate_follows_what_comes() {
 fn the_first_event_of_an_upload_is_told_to_those_who_follow_all() {
     let hub = Hub::new(PAUSE);
     let mut mailbox = hub.mailbox();
-    mailbox.subscribe_all(Vec::new());
+    mailbox.subscribe_all(Vec::new(), || None);
     for (name, what, status) in [
         ("upload_created", What::Created, Status::Active),
         ("upload_expired", What::Expired, Status::Expired),
@@ -447,4 +448,39 @@ fn the_first_event_of_an_upload_is_told_to_those_who_follow_all() {
     // That bytes begin to come is no event: how it stands is told.
     hub.emit(&id("a"), What::Resumed, || at(0));
     assert_eq!(names(&read(&mut mailbox)), ["snapshot"]);
+}
+
+#[test]
+fn one_who_follows_all_hears_how_the_disk_stands_and_may_stop() {
+    let hub = Hub::new(PAUSE);
+    let mut mailbox = hub.mailbox();
+    let red = Disk {
+        level: "red",
+        free: 1,
+        total: 2,
+    };
+    mailbox.subscribe(&id("named"), None, || at(0));
+    mailbox.subscribe_all(Vec::new(), || Some(red));
+    let told = mailbox.try_next().expect("the level").remove(0).json;
+    assert!(told.contains(r#""event":"disk_level""#) && told.contains(r#""level":"red""#));
+    hub.emit(&id("other"), What::Created, || at(0));
+    mailbox.unsubscribe_all();
+    hub.emit(&id("other"), What::Cancelled, || at(0));
+    hub.emit(&id("new"), What::Created, || at(0));
+    hub.tell_disk("green", 1, 2);
+    hub.emit(&id("named"), failed(1), || at(0));
+    let all = read(&mut mailbox);
+    let ids: Vec<_> = all.iter().map(|one| one["upload_id"].clone()).collect();
+    assert!(
+        !ids.is_empty() && ids.iter().all(|id| id == "named"),
+        "{all:?}"
+    );
+    // And once more.
+    mailbox.subscribe_all(Vec::new(), || None);
+    hub.emit(&id("new"), What::Created, || at(0));
+    let told = read(&mut mailbox);
+    assert_eq!(names(&told), ["snapshot", "snapshot", "upload_created"]);
+    drop(mailbox);
+    hub.forget_after(Duration::ZERO);
+    assert!(hub.is_quiet(), "nothing is counted twice");
 }
