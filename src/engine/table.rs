@@ -60,6 +60,8 @@ pub(crate) struct Live {
     pub(crate) wanted: AtomicBool,
     /// A sync beside the writing found that the disk lost bytes.
     pub(crate) lost: AtomicBool,
+    /// It holds one of its session's places.
+    placed: AtomicBool,
     /// When the last frame came, in milliseconds on [`tick`]'s clock.
     frame: AtomicU64,
 }
@@ -73,8 +75,18 @@ impl Live {
             keeps,
             wanted: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            placed: AtomicBool::new(false),
             frame: AtomicU64::new(tick()),
         }
+    }
+
+    /// It holds one of its session's places, which others may wait for.
+    pub(crate) fn take_place(&self) {
+        self.placed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.placed.load(Ordering::Acquire)
     }
 
     /// A frame came: the holder is not silent.
