@@ -3,10 +3,10 @@
 mod args;
 mod auth;
 mod file;
+mod hooks;
 mod limits;
 mod settings;
 mod tls;
-mod hooks;
 mod tusd;
 
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
+pub use hooks::HooksOptions;
 pub use limits::LimitOptions;
 pub use settings::Settings;
 pub use tls::TlsOptions;
-pub use hooks::HooksOptions;
 
 pub use crate::units::Share;
 

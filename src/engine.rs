@@ -27,6 +27,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod watch;
 
 use std::ops::Range;
@@ -453,11 +454,13 @@ impl Inner {
     ) -> Result<(), Reject> {
         // Changes of the offset alone, which are most, are nothing to count.
         let status = |record: &Option<Record>| record.as_ref().map(|record| record.status);
-        let counted: Vec<_> = changes
-            .iter()
-            .filter(|change| status(&change.expect) != status(&change.record))
-            .map(|change| (change.expect.clone(), change.record.clone()))
-            .collect();
+        let mut counted = Vec::new();
+        for change in &changes {
+            if status(&change.expect) != status(&change.record) && !self.changes_chunk(change).await
+            {
+                counted.push((change.expect.clone(), change.record.clone()));
+            }
+        }
         let charges = account::charges(&changes);
         let committed = self.state.commit_with(changes, letters, promise).await;
         if committed.is_ok() {

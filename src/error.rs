@@ -160,6 +160,9 @@ pub enum Reject {
     /// An upload that is complete cannot be cancelled.
     #[error("the upload is complete; DELETE it at its own URL if it is to go")]
     AlreadyComplete,
+    /// It is a chunk, and ends with its session.
+    #[error("this is a chunk of a session: cancel the session")]
+    ChunkOfSession,
     /// The disk is so full that no new upload is begun.
     #[error(
         "the disk is nearly full: no upload is begun until there is space, and those that are open go on"
@@ -381,6 +384,7 @@ impl Reject {
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
             Self::AlreadyComplete => (409, "already-complete"),
+            Self::ChunkOfSession => (409, "chunk-of-session"),
             Self::ChunkDiffers => (409, "chunk-differs"),
             Self::ChunksMissing(_) => (409, "chunks-missing"),
             Self::Expired => (410, "expired"),

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::histogram::{Counts, Histogram};
-pub use self::window::Throughput;
+pub use self::window::{Running, Throughput};
 
 use crate::upload::{Failure, Kind, Record, Status};
 

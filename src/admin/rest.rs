@@ -57,6 +57,14 @@ pub(super) async fn upload(
         fields.insert("silent_seconds".into(), silent.into());
         fields.insert("synced".into(), found.summary.record.synced.into());
         fields.insert("path".into(), found.path.into());
+        fields.insert(
+            "path_start".into(),
+            found.place.map(|(start, _)| start).into(),
+        );
+        fields.insert(
+            "path_length".into(),
+            found.place.map(|(_, length)| length).into(),
+        );
         fields.insert("allocated_bytes".into(), found.allocated.into());
     }
     Ok(answer::json(StatusCode::OK, &value))

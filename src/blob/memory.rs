@@ -22,6 +22,9 @@ const PIECE: usize = 256 << 10;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBlobs {
     files: Arc<Mutex<Files>>,
+    /// So many of the next reads, syncs and changes of a sidecar fail for a reason that passes.
+    #[cfg(test)]
+    pub(crate) failing: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// Bytes that several names may stand for.
@@ -85,6 +88,21 @@ fn index(at: u64) -> usize {
 }
 
 impl MemoryBlobs {
+    /// Fails, as often as a test wants it.
+    #[cfg(test)]
+    fn may_fail(&self) -> Result<(), BlobError> {
+        use std::sync::atomic::Ordering;
+        let one_less = |n: usize| n.checked_sub(1);
+        let failing = &self.failing;
+        match failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Err(BlobError::Io {
+                path: "memory".into(),
+                source: rustix::io::Errno::NFILE.into(),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn files(&self) -> MutexGuard<'_, Files> {
         locked(&self.files)
     }
@@ -109,6 +127,8 @@ impl BlobStore for MemoryBlobs {
     }
 
     async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
+        #[cfg(test)]
+        self.may_fail()?;
         self.files().put(File::About(id.clone()), about.to_vec());
         Ok(())
     }
@@ -153,6 +173,8 @@ impl BlobStore for MemoryBlobs {
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Pieces, BlobError> {
+        #[cfg(test)]
+        self.may_fail()?;
         let segments = slice(blob, &range).ok_or(BlobError::Lost)?;
         if let Some(first) = segments.first() {
             self.files().read(first)?;
@@ -199,6 +221,8 @@ impl BlobStore for MemoryBlobs {
     }
 
     async fn sync(&self, _id: &UploadId, blob: &Blob) -> Result<(), BlobError> {
+        #[cfg(test)]
+        self.may_fail()?;
         let files = self.files();
         match blob {
             Blob::Segments(list) if list.iter().any(|s| files.bytes(&s.file).is_none()) => {

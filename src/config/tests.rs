@@ -1,8 +1,8 @@
 use super::args::GROUPS;
 use super::tusd::{Fate, foreign};
 use super::*;
-use crate::security::tls::TlsMode;
 use crate::hooks::Event;
+use crate::security::tls::TlsMode;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
     CommandLine::parse(std::iter::once("highwater").chain(line.split_whitespace()))

@@ -13,7 +13,7 @@ use super::append::{Append, Appended, open_mark};
 use super::end::{close_well, is_loss};
 use super::ingest::{Ended, Ingest};
 use super::table::Entry;
-use super::{Inner, More, now};
+use super::{Inner, More, now, retry};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
 use crate::error::Reject;
@@ -167,7 +167,8 @@ impl Inner {
 
     /// SHA-256 of stored bytes.
     pub(super) async fn sha256_of(&self, entry: &Entry, range: Range<u64>) -> Result<Sum, Reject> {
-        let hash = self.hash(entry, range, Hasher::default(), Hasher::update);
+        let hash = || self.hash(entry, range.clone(), Hasher::default(), Hasher::update);
+        let hash = retry::patiently(&entry.id, retry::refusal_may_pass, hash);
         Ok(hash.await?.finish())
     }
 
@@ -281,7 +282,8 @@ impl Inner {
         // A chunk is no upload of its own: what is promised of complete ones is promised of its session.
         let later = self.options.durability == Durability::Complete && entry.is_chunk();
         if !process && !later {
-            let synced = self.sync_whole(entry, next.offset).await;
+            let sync = || self.sync_whole(entry, next.offset);
+            let synced = retry::patiently(&entry.id, retry::sync_may_pass, sync).await;
             self.or_lost(entry, synced).await?;
             next.synced = next.offset;
         }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::levels::Space;
-use super::table::{Entry, Image};
+use super::table::Entry;
+use super::walk::summary;
 use super::{Engine, Inner, now};
-use crate::blob::File;
+use crate::blob::{Blob, File};
 use crate::error::Reject;
 use crate::meter::Meter;
 use crate::meter::status_index;
@@ -19,8 +20,6 @@ use crate::security::quota::{Bounds, Use};
 use crate::state::Detail;
 use crate::upload::{Kind, Millis, Record, Status, UploadId, UserId};
 
-/// Records that are read in one step.
-const STEP: usize = 1000;
 /// How long what a walk over all files found is told again.
 const FRESH: Duration = Duration::from_secs(5);
 /// What expires within this time does so soon.
@@ -31,23 +30,19 @@ const SOON: Millis = 3_600_000;
 pub struct Summary {
     /// Which.
     pub id: UploadId,
-    /// What is stored of it; the offset is what a client may be told.
+    /// What is stored of it; the offset is what a client may be told, and of an open session the bytes of its chunks.
     pub record: Record,
     /// Whether a body comes in now.
     pub receiving: bool,
 }
 
-/// What tells a person which upload it is, and how a session stands: its record says nothing of its chunks.
+/// What tells a person which upload it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// What the client calls the file: `filename` or `name` of its metadata, the first 255 characters.
     pub filename: Option<String>,
     /// Whether it is a session.
     pub session: bool,
-    /// The offset that a client may be told; of an open session, the bytes of its chunks.
-    pub offset: u64,
-    /// Whether a body comes in now.
-    pub receiving: bool,
 }
 
 /// One upload, closely.
@@ -61,8 +56,10 @@ pub struct Inspection {
     pub parts: Vec<UploadId>,
     /// How long the body that comes in now has been silent.
     pub silent: Option<Duration>,
-    /// Where its bytes lie, or will.
+    /// Where its bytes lie, or will: the first file, if there are several.
     pub path: String,
+    /// Where in that file, and how many, if it is not the upload's own.
+    pub place: Option<(u64, u64)>,
     /// What it takes on the disk.
     pub allocated: u64,
 }
@@ -160,7 +157,7 @@ impl Engine {
         self.inner.broken.is_cancelled()
     }
 
-    /// Shows every upload, tombstones included, in the order of their ids.
+    /// Shows every upload, tombstones included, in the order of their ids. A session's chunks are no uploads here.
     ///
     /// # Errors
     /// What the state store says; `Stopping`.
@@ -175,8 +172,15 @@ impl Engine {
     /// `NotFound`, or what the stores say.
     pub async fn inspect(&self, id: &UploadId) -> Result<Inspection, Reject> {
         let entry = self.inner.entry(id).await?;
-        let files = super::end::all_files(id, &entry.blob());
+        let blob = entry.blob();
+        let files = super::end::all_files(id, &blob);
         let usage = self.inner.blobs.usage(&files).await?;
+        let first = match &*blob {
+            Blob::Segments(list) => list.first(),
+            Blob::Own(_) => None,
+        };
+        let own = File::Upload(id.clone());
+        let file = first.map_or(&own, |first| &first.file);
         let image = entry.image();
         let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
         Ok(Inspection {
@@ -184,7 +188,8 @@ impl Engine {
             metadata: image.metadata.as_ref().map(text),
             parts: image.parts.to_vec(),
             silent: image.live.as_ref().map(|live| live.silent_for()),
-            path: self.inner.blobs.name(&File::Upload(id.clone())),
+            path: self.inner.blobs.name(file),
+            place: first.map(|first| (first.start, first.len)),
             allocated: usage.iter().map(crate::blob::Usage::share).sum(),
         })
     }
@@ -194,46 +199,32 @@ impl Engine {
     /// # Errors
     /// What the state store says.
     pub async fn label(&self, upload: &Summary) -> Result<Label, Reject> {
-        let (inner, record) = (&self.inner, &upload.record);
-        let is_final = record.kind == Kind::Final;
+        let inner = &self.inner;
+        let is_final = upload.record.kind == Kind::Final;
         let loaded = inner.table.loaded(std::iter::once(&upload.id)).pop();
-        let entry = match loaded.flatten() {
-            // A session that nobody asked for since the start: it is loaded, to count its chunks. One that cannot be is
-            // listed all the same.
-            None if is_final && record.status == Status::Active => {
-                inner.entry(&upload.id).await.ok()
-            }
-            loaded => loaded,
-        };
-        let Some(entry) = entry else {
+        let Some(entry) = loaded.flatten() else {
             let metadata = inner.state.detail(&upload.id, Detail::Metadata).await?;
             let session = inner.state.detail(&upload.id, Detail::Session);
             return Ok(Label {
                 filename: metadata.as_deref().and_then(filename),
                 session: is_final && session.await?.is_some(),
-                offset: record.offset,
-                receiving: upload.receiving,
             });
         };
         let image = entry.image();
-        let open = image.session.as_ref();
-        let open = open.filter(|_| record.status == Status::Active);
         Ok(Label {
             filename: image.metadata.as_deref().and_then(filename),
             session: image.session.is_some(),
-            offset: open.map_or(record.offset, |session| session.bytes()),
-            receiving: upload.receiving || open.is_some_and(|session| session.is_busy()),
         })
     }
 
     /// Terminates an upload that is not complete, whoever it belongs to.
     ///
     /// # Errors
-    /// As [`Engine::terminate`]; `AlreadyComplete`.
+    /// As [`Engine::terminate`]; `AlreadyComplete`, `ChunkOfSession`.
     pub async fn cancel(&self, id: &UploadId) -> Result<(), Reject> {
         let (inner, id) = (self.inner.clone(), id.clone());
         self.inner
-            .run(async move { inner.terminate(&id, refuse_complete).await })
+            .run(async move { inner.terminate(&id, refuse_what_stays).await })
             .await
     }
 
@@ -366,7 +357,10 @@ fn filename(metadata: &[u8]) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-fn refuse_complete(entry: &Entry) -> Result<(), Reject> {
+fn refuse_what_stays(entry: &Entry) -> Result<(), Reject> {
+    if entry.is_chunk() {
+        return Err(Reject::ChunkOfSession);
+    }
     if entry.record().is_complete() {
         return Err(Reject::AlreadyComplete);
     }
@@ -382,58 +376,7 @@ fn swept(meter: &Meter) -> Swept {
     }
 }
 
-fn summary(id: UploadId, image: &Image) -> Summary {
-    let record = Record {
-        offset: image.told(),
-        ..image.record.clone()
-    };
-    Summary {
-        id,
-        record,
-        receiving: image.live.is_some(),
-    }
-}
-
 impl Inner {
-    async fn walk(&self, mut each: impl FnMut(Summary) + Send) -> Result<(), Reject> {
-        let mut after: Option<UploadId> = None;
-        loop {
-            if self.stop.is_cancelled() {
-                return Err(Reject::Stopping);
-            }
-            let page = self.state.scan(after.as_ref(), STEP).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            // What is in memory is newer than what is stored.
-            let entries = self.table.loaded(page.iter().map(|(id, _)| id));
-            for ((id, record), entry) in page.into_iter().zip(entries) {
-                each(match entry {
-                    Some(entry) => summary(id, &entry.image()),
-                    None => Summary {
-                        id,
-                        record,
-                        receiving: false,
-                    },
-                });
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Counts what is there at the start; changes count from here on.
-    pub(super) async fn take_stock(&self) -> Result<(), Reject> {
-        let mut found = super::account::Found::default();
-        let each = |upload: Summary| {
-            self.meter.found(&upload.record);
-            self.found(&mut found, upload.id, &upload.record);
-        };
-        self.walk(each).await?;
-        self.meter.begin();
-        self.open_ledger(found).await
-    }
-
     /// What removing these files gives back: those with other names give nothing.
     pub(super) async fn freed_by(&self, files: &[File]) -> u64 {
         let usage = self.blobs.usage(files).await.unwrap_or_default();

@@ -5,7 +5,7 @@
 //! proves nothing, and so a chunk's record is in the state store before anything of it is told. A chunk without a record is
 //! missing. Its record is made when its first bytes count.
 //!
-//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `repeat` (one after the end), `finalize`, `look` (what a client sees), `front`
+//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `places` (how many at a time), `repeat` (one after the end), `finalize`, `look` (what a client sees), `front`
 //! (the whole file's hash), `load` (from the state store, and after a loss of power), `end`, `notes` (its directory).
 //!
 //! Locks are taken session first, chunk second; a chunk's writer waits for its session's for a
@@ -19,6 +19,7 @@ mod front;
 mod load;
 mod look;
 mod notes;
+mod places;
 mod repeat;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 pub use self::chunk::{ChunkBody, Chunked};
 pub use self::create::NewSession;
@@ -39,6 +40,7 @@ pub use self::look::{Resume, SessionView};
 
 use self::front::Front;
 use self::look::Meter;
+use self::places::Waiters;
 use super::table::{Entry, Live};
 use crate::blob::{Blob, File, Segment};
 use crate::error::Reject;
@@ -124,7 +126,7 @@ pub(crate) struct Session {
     progress: Mutex<Progress>,
     /// Chunks that are taken in.
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Mutex<Waiters>,
     front: tokio::sync::Mutex<Front>,
     following: AtomicBool,
     /// Bytes that were there when the disk was last asked for them.
@@ -226,7 +228,7 @@ impl Session {
             total,
             progress: Mutex::new(progress),
             places: Arc::new(Semaphore::new(usize::try_from(facts.parallel).unwrap_or(1))),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             front: tokio::sync::Mutex::default(),
             following: AtomicBool::new(false),
             sync_asked: AtomicU64::new(0),
@@ -305,9 +307,14 @@ impl Session {
         self.progress().count
     }
 
+    /// Whether its file is being checked as a whole.
+    pub(crate) fn is_finalizing(&self) -> bool {
+        self.finalizing.load(Ordering::Acquire)
+    }
+
     /// Whether bytes come, so that it lives.
     pub(crate) fn is_busy(&self) -> bool {
-        self.finalizing.load(Ordering::Acquire) || !self.progress().live.is_empty()
+        self.is_finalizing() || !self.progress().live.is_empty()
     }
 
     /// Whether the disk lost bytes of its file.
@@ -319,16 +326,6 @@ impl Session {
     fn begin(self: Arc<Self>, n: u32, live: &Arc<Live>) -> Busy {
         self.progress().live.insert(n, live.clone());
         Busy(self, n)
-    }
-
-    /// A place among the chunks that are taken in; waits for one where all are taken, unless too many wait already.
-    async fn place(&self, most: usize) -> Result<OwnedSemaphorePermit, Reject> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
-        }
-        let _waiting = Waiting::among(&self.waiting, most)?;
-        let place = self.places.clone().acquire_owned().await;
-        place.map_err(|_| Reject::Stopping)
     }
 }
 
@@ -369,23 +366,5 @@ pub(super) struct Busy(Arc<Session>, u32);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.progress().live.remove(&self.1);
-    }
-}
-
-/// One more that waits, for as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn among(all: &'a AtomicUsize, most: usize) -> Result<Self, Reject> {
-        let more = |n: usize| (n < most).then_some(n + 1);
-        all.fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .map(|_| Self(all))
-            .map_err(|_| Reject::TooManyWaiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Live {
     pub(crate) lost: AtomicBool,
     /// The request whose body it is.
     pub(crate) cause: Option<Arc<Cause>>,
+    /// It holds one of its session's places.
+    placed: AtomicBool,
     /// When the last frame came, in milliseconds on [`tick`]'s clock.
     frame: AtomicU64,
 }
@@ -79,8 +81,18 @@ impl Live {
             wanted: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             cause: cause::current(),
+            placed: AtomicBool::new(false),
             frame: AtomicU64::new(tick()),
         }
+    }
+
+    /// It holds one of its session's places, which others may wait for.
+    pub(crate) fn take_place(&self) {
+        self.placed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.placed.load(Ordering::Acquire)
     }
 
     /// A frame came: the holder is not silent.

@@ -82,7 +82,7 @@ impl StateStore for State {
 /// What outlives the engine, in `process` mode.
 #[derive(Default)]
 pub(super) struct Machine {
-    blobs: MemoryBlobs,
+    pub(super) blobs: MemoryBlobs,
     pub(super) state: Arc<State>,
 }
 

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use super::levels::Level;
 use super::session::ChunkOf;
 use super::table::Entry;
 use super::{Engine, Inner};
 use crate::error::Reject;
 use crate::progress::event::Part;
-use crate::progress::{Facts, Mailbox, What};
+use crate::progress::{Disk, Facts, Mailbox, What};
 use crate::upload::{Kind, Record, Status, UploadId};
 
 /// A final of more parts is told as their sum only: a message has a size that a browser can show twenty times a second.
@@ -54,7 +55,16 @@ impl Engine {
         };
         let running = table.running().into_iter().filter_map(whole);
         let facts = |entry: Arc<Entry>| (entry.id.clone(), self.inner.facts(&entry));
-        mailbox.subscribe_all(running.map(facts).collect());
+        let disk = || {
+            let space = self.inner.levels.space()?;
+            let told = Disk {
+                level: space.level.name(),
+                free: space.free,
+                total: space.total,
+            };
+            (space.level != Level::Green).then_some(told)
+        };
+        mailbox.subscribe_all(running.map(facts).collect(), disk);
     }
 
     /// Resolves when the server stops.
@@ -85,7 +95,7 @@ impl Inner {
     }
 
     /// Something happened to a chunk that its session's followers are told, while the session takes bytes.
-    fn tell_session(&self, of: &ChunkOf, what: What) {
+    pub(super) fn tell_session(&self, of: &ChunkOf, what: What) {
         if let Some(whole) = self.table.peek(&of.session)
             && whole.record().status == Status::Active
         {
@@ -192,6 +202,9 @@ impl Inner {
             facts.offset = there.bytes;
             facts.chunks = Some((total - u64::from(there.chunks), total));
             facts.silent = session.silent_for();
+            if session.is_finalizing() && facts.status == Status::Active {
+                facts.status = Status::Assembling;
+            }
         } else if image.record.is_waiting() {
             let parts = image.parts.clone();
             drop(image);

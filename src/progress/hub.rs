@@ -89,17 +89,20 @@ impl Hub {
         if self.is_quiet() {
             return;
         }
-        let topic = {
+        let (topic, is_new) = {
             let mut topics = self.topics();
             match topics.by_id.get(id) {
-                Some(topic) => topic.clone(),
+                Some(topic) => (topic.clone(), false),
                 None if topics.all.is_empty() || !among_all => return,
-                None => self.add(&mut topics, id, &facts()),
+                None => (self.add(&mut topics, id, &facts()), true),
             }
         };
         let mut state = topic.state();
         state.refresh(&facts());
         state.happened(what);
+        if is_new {
+            state.tell_from_first();
+        }
     }
 
     /// The disk's level has changed: told to those who follow all.
@@ -211,13 +214,22 @@ impl Hub {
         self.subscribers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn subscribe_all(&self, inbox: &Arc<Inbox>, running: Vec<(UploadId, Facts)>) {
+    /// `disk` is what there is to say of it now: asked for once every later change is told.
+    pub(super) fn subscribe_all(
+        &self,
+        inbox: &Arc<Inbox>,
+        running: Vec<(UploadId, Facts)>,
+        disk: impl FnOnce() -> Option<String>,
+    ) {
         self.watched.fetch_add(1, Ordering::AcqRel);
         let mut topics = self.topics();
         for topic in topics.by_id.values() {
             topic.follow(inbox, None, true);
         }
         topics.all.push(inbox.clone());
+        if let Some(json) = disk() {
+            inbox.put_disk(&json);
+        }
         for (id, facts) in running {
             if !topics.by_id.contains_key(&id) {
                 self.add(&mut topics, &id, &facts);
@@ -232,7 +244,10 @@ impl Hub {
         topics.all.retain(|other| !Arc::ptr_eq(other, inbox));
         for topic in topics.by_id.values() {
             let mut state = topic.state();
-            state.subscriptions.retain(|one| !one.is_of(inbox));
+            let own = |one: &mut Arc<Subscription>| one.of_all && one.is_of(inbox);
+            for old in state.subscriptions.extract_if(.., own) {
+                old.close();
+            }
         }
         self.watched.fetch_sub(1, Ordering::AcqRel);
         self.subscribers.fetch_sub(1, Ordering::AcqRel);

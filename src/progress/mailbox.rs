@@ -24,6 +24,17 @@ pub struct Told {
     pub json: String,
 }
 
+/// How the disk stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk {
+    /// `green`, `yellow` or `red`.
+    pub level: &'static str,
+    /// Bytes that can be written.
+    pub free: u64,
+    /// Bytes of all of it.
+    pub total: u64,
+}
+
 /// The subscriptions of one reader. Dropped, it has none.
 pub struct Mailbox {
     hub: Arc<Hub>,
@@ -100,6 +111,17 @@ impl Subscription {
         })
     }
 
+    /// The event `next` is read next, instead of how it stands; not by one that has read already.
+    pub(super) fn read_from(&self, next: u64, sample: u64) {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursor.next.is_none() {
+            *cursor = Cursor {
+                next: Some(next),
+                sample,
+            };
+        }
+    }
+
     /// There is something to read.
     pub(super) fn wake(self: &Arc<Self>) {
         if !self.ready.swap(true, Ordering::AcqRel) {
@@ -120,7 +142,7 @@ impl Subscription {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         // What waits to be read would keep the upload's news in memory.
         self.inbox
@@ -226,11 +248,26 @@ impl Mailbox {
         self.subscriptions.insert(id.clone(), new);
     }
 
-    /// Follows every upload from now on; those in `running` are told as they stand.
-    pub fn subscribe_all(&mut self, running: Vec<(UploadId, super::Facts)>) {
+    /// Follows every upload from now on; those in `running` are told as they stand, and so is the disk by [`Disk`], if there is
+    /// something to say of it.
+    pub fn subscribe_all(
+        &mut self,
+        running: Vec<(UploadId, super::Facts)>,
+        disk: impl FnOnce() -> Option<Disk>,
+    ) {
         if !self.follows_all {
             self.follows_all = true;
-            self.hub.subscribe_all(&self.inbox, running);
+            let json =
+                || disk().map(|disk| event::disk_level(now(), disk.level, disk.free, disk.total));
+            self.hub.subscribe_all(&self.inbox, running, json);
+        }
+    }
+
+    /// Follows those alone from now on that it follows by name.
+    pub fn unsubscribe_all(&mut self) {
+        if std::mem::take(&mut self.follows_all) {
+            self.hub.unsubscribe_all(&self.inbox);
+            self.inbox.disk().take();
         }
     }
 

@@ -11,4 +11,4 @@ mod topic;
 
 pub use event::{Facts, What};
 pub use hub::Hub;
-pub use mailbox::{Mailbox, Told};
+pub use mailbox::{Disk, Mailbox, Told};

@@ -136,6 +136,16 @@ impl State {
         self.kept.iter().skip(skipped).take(most).cloned().collect()
     }
 
+    /// To those who follow from before the first event that one is told itself, and not only what it has led to. Where nothing
+    /// came of it that is an event, how the upload stands is told.
+    pub(super) fn tell_from_first(&self) {
+        if self.sequence > self.base {
+            for subscription in &self.subscriptions {
+                subscription.read_from(self.base + 1, self.sample);
+            }
+        }
+    }
+
     /// Takes over how the upload is. What was told is not taken back by one who looked earlier.
     pub(super) fn refresh(&mut self, facts: &Facts) {
         self.figures.status = facts.status;

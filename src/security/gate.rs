@@ -115,7 +115,8 @@ impl Gate {
     fn address(&self, head: &Parts) -> Key {
         let told = self.behind_proxy.then(|| address::forwarded(&head.headers));
         match (told.flatten(), head.extensions.get().copied()) {
-            (Some(address), _) | (None, Some(Peer::Address(address))) => Key::of(address),
+            (Some(address), _) => Key::of(address),
+            (None, Some(Peer::Address(address))) => Key::of(address.ip()),
             (None, Some(Peer::Local) | None) => Key::Local,
         }
     }

@@ -36,7 +36,7 @@ impl Places {
         let Some(Peer::Address(address)) = peer.filter(|_| self.most > 0) else {
             return Some(Place(None));
         };
-        let address = subscriber(address);
+        let address = subscriber(address.ip());
         let mut taken = self.taken();
         let count = taken.entry(address).or_default();
         if *count >= self.most {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_and_forgets_them() {
-        let from = |text: &str| Some(Peer::Address(text.parse().unwrap()));
+        let from = |text: &str| Some(Peer::Address(SocketAddr::new(text.parse().unwrap(), 9)));
         let places = Places::new(2);
         let first = places.take(from("192.0.2.1")).unwrap();
         let second = places.take(from("::ffff:192.0.2.1")).unwrap();

@@ -16,6 +16,7 @@ mod staged;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -109,7 +110,7 @@ fn scan(
     after: Option<&UploadId>,
     limit: usize,
 ) -> Result<Vec<(UploadId, Record)>, StateError> {
-    use std::ops::Bound::{Excluded, Included};
+    use Bound::{Excluded, Included};
     let start = after.map_or_else(
         || Included(keys::RECORDS.to_vec()),
         |id| Excluded(keys::record(id)),
@@ -145,7 +146,7 @@ fn marked(view: &View, mark: Mark) -> Result<Vec<UploadId>, StateError> {
 }
 
 fn letters(
-    tree: &Tree,
+    view: &View,
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
@@ -154,13 +155,13 @@ fn letters(
     while let Some(from) = next
         && found.len() < limit
     {
-        let start = keys::letter(from);
-        let item = tree.range(start..keys::LETTERS_END.to_vec()).next();
+        let start = Bound::Included(keys::letter(from));
+        let item = view.range(start, keys::LETTERS_END.to_vec()).next();
         let Some(item) = item else { break };
         let (key, _) = item.map_err(|error| StateError::Store(error.to_string()))?;
         let number = keys::letter_number(&key);
         let Some(number) = number else { break };
-        match letter(tree, number) {
+        match letter(view, number) {
             Ok(Some(letter)) => found.push((number, letter)),
             Ok(None) => {}
             Err(error) => error!(number, %error, "a letter is damaged and left out"),
@@ -170,11 +171,15 @@ fn letters(
     Ok(found)
 }
 
-fn letter(tree: &Tree, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+fn letter(view: &View, number: u64) -> Result<Option<Vec<u8>>, StateError> {
     let store = |why: String| StateError::Store(why);
     for _ in 0..REREADS {
-        let pieces = tree.scan_prefix(keys::letter(number)).values();
+        // No prefix: a number may end with the last byte there is.
+        let next = number.checked_add(1);
+        let end = next.map_or_else(|| keys::LETTERS_END.to_vec(), keys::letter);
+        let pieces = view.range(Bound::Included(keys::letter(number)), end);
         let pieces: Vec<_> = pieces
+            .map(|item| item.map(|(_, piece)| piece))
             .collect::<Result<_, _>>()
             .map_err(|error| store(error.to_string()))?;
         if pieces.is_empty() {
@@ -215,11 +220,11 @@ impl StateStore for SledState {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
-        self.read(move |tree| letters(tree, after, limit)).await
+        self.read(move |view| letters(view, after, limit)).await
     }
 
     async fn letter(&self, number: u64) -> Result<Option<Vec<u8>>, StateError> {
-        self.read(move |tree| letter(tree, number)).await
+        self.read(move |view| letter(view, number)).await
     }
 
     async fn scan(

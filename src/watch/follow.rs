@@ -138,8 +138,13 @@ impl Follower {
                 return vec![event::error(None, now(), code, &error.to_string())];
             }
         };
-        for id in request.unsubscribe.iter().filter_map(|id| id.parse().ok()) {
-            self.mailbox.unsubscribe(&id);
+        let mut refused = Vec::new();
+        for text in &request.unsubscribe {
+            match text.parse() {
+                _ if text == ALL => self.mailbox.unsubscribe_all(),
+                Ok(id) => self.mailbox.unsubscribe(&id),
+                Err(_) => refused.push(refusal(text, &Reject::NotFound)),
+            }
         }
         if let Some(token) = request.token
             && !self.tokens.contains(&token)
@@ -150,7 +155,6 @@ impl Follower {
             }
             self.tokens.push(token);
         }
-        let mut refused = Vec::new();
         for id in &request.subscribe {
             refused.extend(self.follow(id, request.since.get(id).copied()).await);
         }
@@ -164,8 +168,7 @@ impl Follower {
             Ok(()) => return None,
             Err(reject) => reject,
         };
-        let code = reject.wire().1;
-        Some(event::error(Some(text), now(), code, &reject.detail()))
+        Some(refusal(text, &reject))
     }
 
     /// # Errors
@@ -191,6 +194,10 @@ impl Follower {
         self.engine.permit(&id, &self.who()?).await?;
         self.engine.watch(&mut self.mailbox, &id, since).await
     }
+}
+
+fn refusal(text: &str, reject: &Reject) -> String {
+    event::error(Some(text), now(), reject.wire().1, &reject.detail())
 }
 
 fn now() -> u64 {

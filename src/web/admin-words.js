@@ -98,6 +98,7 @@ const REFUSED = {
   'chunk-differs': 'A chunk sent again with other content',
   'chunks-missing': 'Finalized before all chunks were there',
   'already-complete': 'The upload was complete already',
+  'chunk-of-session': 'A chunk to be cancelled without its session',
   'not-finished': 'The upload was not complete yet',
   'upgrade-required': 'A WebSocket was expected',
   expired: 'The upload had expired',
@@ -111,6 +112,7 @@ export const refused = (code) => REFUSED[code] ?? FAILED[code] ?? code;
 const ANSWERS = {
   'not-found': 'There is no such upload. It may have ended a while ago.',
   'already-complete': 'This upload is complete, so it was left alone.',
+  'chunk-of-session': 'This is a chunk: cancel its session.',
   expired: 'This upload has expired already.',
   'foreign-origin': 'The server takes changes from its own pages only. Is its --public-url what this page was opened with?',
   'bad-query': 'The server does not understand this selection. Load the page again: it may be of another version.',

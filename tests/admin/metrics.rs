@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{json, told};
+use crate::support::session::CHUNK;
 use crate::support::{Client, bytes, start, start_with, until};
 
 /// Samples by name with labels, as written; families by name with their type.
@@ -269,6 +270,64 @@ async fn running_bodies_and_resumes_are_seen() {
     now.is("highwater_resumes_total", 1);
     now.is("highwater_uploads_open", 0);
     now.is("highwater_uploads_completed_total{kind=\"plain\"}", 1);
+}
+
+/// A session is one upload, and its chunks' bytes, times and resumes are counted as those of a PATCH are.
+#[tokio::test]
+async fn a_session_and_its_chunks_are_counted() {
+    let mut server = start().await;
+    let data = bytes(3, 2 * CHUNK);
+    let session = server.session_of(&data).await;
+    assert_eq!(session.send(1, &data).await.status, 201);
+    let conn = session.begin(2, session.part(2, &data), 1000).await;
+    until("its bytes are seen", || async {
+        let now = scrape(&server).await;
+        now.of("highwater_received_bytes_total") > f64::from(64u32 << 10) + 999.5
+    })
+    .await;
+    scrape(&server).await.is("highwater_appends_running", 1);
+    drop(conn);
+    until("it is cut", || async {
+        scrape(&server).await.of("highwater_appends_running") < 0.5
+    })
+    .await;
+    assert_eq!(session.send(2, &data).await.status, 201);
+    let now = scrape(&server).await;
+    now.is("highwater_received_bytes_total", 2 * (64 << 10) + 1000);
+    now.is("highwater_append_duration_seconds_count", 3);
+    now.is("highwater_resumes_total", 1);
+    now.is("highwater_uploads_created_total{kind=\"partial\"}", 0);
+    now.is("highwater_uploads_completed_total{kind=\"partial\"}", 0);
+    now.is("highwater_upload_duration_seconds_count", 0);
+    now.is(
+        "highwater_uploads{kind=\"partial\",status=\"completed\"}",
+        0,
+    );
+    now.is("highwater_uploads{kind=\"final\",status=\"active\"}", 1);
+    let told = told(&server, "/admin/uploads/metrics").await;
+    let rate = told["bytes_per_second"]["now"].as_f64();
+    assert!(rate > Some(0.0), "{told}");
+    assert_eq!(told["durations_seconds"]["chunk"]["count"], 3);
+    // Nor are they counted by the next server, which finds them.
+    server.restart().await;
+    let now = scrape(&server).await;
+    now.is(
+        "highwater_uploads{kind=\"partial\",status=\"completed\"}",
+        0,
+    );
+    let mut session = session;
+    session.client.addr = server.addr;
+    assert_eq!(session.finalize().await.status, 200);
+    until("its chunks are gone", || async {
+        session.tus("HEAD", "/1").send().await.status == 404
+    })
+    .await;
+    let now = scrape(&server).await;
+    now.is(
+        "highwater_uploads{kind=\"partial\",status=\"completed\"}",
+        0,
+    );
+    now.is("highwater_uploads_completed_total{kind=\"final\"}", 1);
 }
 
 #[tokio::test]

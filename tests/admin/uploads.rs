@@ -283,6 +283,72 @@ async fn storage_tells_what_lies_there_and_cleanup_what_it_freed() {
     assert_eq!(storage["reclaimable"]["allocated_bytes"], 0, "{storage}");
 }
 
+/// Chunks are no uploads: they are listed, stored and cancelled as their session.
+#[tokio::test]
+async fn a_session_stands_for_its_chunks() {
+    let mut server = start().await;
+    let small = server.create(1000).await;
+    assert_eq!(
+        server.patch(&small, 0, bytes(1, 500)).send().await.status,
+        204
+    );
+    let data = bytes(2, 3 * CHUNK);
+    let session = server.session_of(&data).await;
+    for n in [1, 3] {
+        assert_eq!(session.send(n, &data).await.status, 201);
+    }
+    let large = server.create(1 << 20).await;
+    let sent = server.patch(&large, 0, bytes(3, 3 * CHUNK)).send().await;
+    assert_eq!(sent.status, 204);
+    for round in ["at once", "after a restart"] {
+        let mut cursor = String::new();
+        for (upload, offset) in [
+            (id(&large), 3 * CHUNK),
+            (&session.id, 2 * CHUNK),
+            (id(&small), 500),
+        ] {
+            let path = format!("/admin/uploads/active?status=all&sort=offset&limit=1{cursor}");
+            let page = told(&server, &path).await;
+            let told = &page["uploads"][0];
+            assert_eq!(page["matching"], 3, "{round}");
+            assert_eq!(
+                (&told["id"], &told["offset"]),
+                (&json!(upload), &json!(offset)),
+                "{round}"
+            );
+            cursor = format!(
+                "&cursor={}",
+                page["next_cursor"].as_str().unwrap_or_default()
+            );
+        }
+        let storage = told(&server, "/admin/uploads/storage").await;
+        let active = &storage["by_status"]["active"];
+        assert_eq!(
+            (&active["uploads"], &active["bytes"]),
+            (&json!(3), &json!(5 * CHUNK + 500)),
+            "{round}"
+        );
+        assert_eq!(storage["by_status"]["completed"]["uploads"], 0);
+        server.restart().await;
+    }
+    let whole = told(&server, &format!("/admin/uploads/{}", session.id)).await;
+    let chunk = format!("/admin/uploads/{}/3", session.id);
+    let shown = told(&server, &chunk).await;
+    assert_eq!(shown["path"], whole["path"]);
+    assert_eq!(
+        (&shown["path_start"], &shown["path_length"]),
+        (&json!(2 * CHUNK), &json!(CHUNK))
+    );
+    assert_eq!(whole["path_start"], Value::Null);
+    let refused = post(&server, &format!("{chunk}/cancel")).await;
+    assert_eq!(
+        (refused.status, &refused.code[..]),
+        (409, "chunk-of-session")
+    );
+    let cancelled = post(&server, &format!("/admin/uploads/{}/cancel", session.id)).await;
+    assert_eq!(cancelled.status, 200);
+}
+
 /// Records as creations leave them, without going over HTTP for each.
 async fn fill(state: &Path, many: usize) {
     let state = SledState::open(state).expect("a database").state;

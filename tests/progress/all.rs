@@ -1,12 +1,14 @@
 //! One who follows every upload: an administrator, and nobody else.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::stream::Events;
-use super::watcher::{HANDSHAKE, Watcher, ask};
-use crate::support::{Client, Server, id, start, start_with};
+use super::watcher::{HANDSHAKE, Watcher, ask, number};
+use crate::support::disk::Disk;
+use crate::support::{Client, Process, Server, id, start, start_with, until};
 
 const TOKEN: &str = "a-token-of-the-tests";
 const BEARER: (&str, &str) = ("Authorization", "Bearer a-token-of-the-tests");
@@ -73,12 +75,36 @@ async fn uploads_of_every_door_are_told_to_an_administrator() {
         tick(&mut left, &events.next().await);
     }
     assert_eq!(events.last, None, "there is no number of all uploads");
-    // Another one comes, in order.
+    // Another one comes, and goes: from its first event on.
     let path = server.create(3).await;
-    assert_eq!(by_query.next().await["upload_id"], id(&path));
+    let first = by_query.next().await;
+    assert_eq!(first["event"], "upload_created");
+    assert_eq!(first["upload_id"], id(&path));
     assert_eq!(server.delete(&path).await.status, 204);
-    let ended = by_query.until("upload_cancelled").await;
-    assert_eq!(ended.last().expect("one")["upload_id"], id(&path));
+    let ended = by_query.next().await;
+    assert_eq!(ended["event"], "upload_cancelled");
+    assert_eq!(number(&ended), number(&first) + 1);
+}
+
+/// One that was there before anybody watched, and that nothing happens to but its end.
+#[tokio::test]
+async fn the_end_of_a_quiet_upload_is_told() {
+    let server = start_with(|config| config.expire_after = Duration::from_secs(2)).await;
+    let (cancelled, expired) = (server.create(3).await, server.create(3).await);
+    let mut watcher = Watcher::open(&server, "?upload=*").await;
+    watcher.send(&json!({ "subscribe": ["?"] })).await;
+    assert_eq!(watcher.next().await["upload_id"], "?");
+    assert_eq!(server.delete(&cancelled).await.status, 204);
+    for (path, event) in [
+        (&cancelled, "upload_cancelled"),
+        (&expired, "upload_expired"),
+    ] {
+        let told = watcher.next().await;
+        assert_eq!(
+            (&told["event"], &told["upload_id"]),
+            (&json!(event), &json!(id(path)))
+        );
+    }
 }
 
 /// How a WebSocket and a stream are refused that ask for all uploads with this query and these headers: alike.
@@ -165,4 +191,50 @@ async fn without_a_token_all_are_followed_from_this_machine_alone() {
     let mut proxied = Watcher::on(conn).await;
     proxied.send(&json!({ "subscribe": ["*"] })).await;
     assert_eq!(proxied.next().await["code"], "no-such-resource");
+}
+
+/// Of what all are told nothing comes any more; what is no id is told to be none.
+#[tokio::test]
+async fn all_are_followed_no_more_when_they_are_unsubscribed() {
+    let server = start().await;
+    let mut watcher = Watcher::open(&server, "?upload=*").await;
+    let own = server.create(3).await;
+    assert_eq!(watcher.next().await["upload_id"], id(&own));
+    watcher.subscribe(&own).await;
+    watcher.until("snapshot").await;
+    watcher
+        .send(&json!({ "unsubscribe": ["*", "?", id(&own)] }))
+        .await;
+    let error = watcher.next().await;
+    assert_eq!(
+        (&error["event"], &error["upload_id"], &error["code"]),
+        (&json!("error"), &json!("?"), &json!("not-found"))
+    );
+    assert_eq!(server.delete(&own).await.status, 204);
+    server.create(3).await;
+    let last = server.create(3).await;
+    watcher.subscribe(&last).await;
+    let told = watcher.next().await;
+    assert_eq!(
+        (&told["event"], &told["upload_id"]),
+        (&json!("snapshot"), &json!(id(&last)))
+    );
+}
+
+/// Whoever comes late is told all the same.
+#[tokio::test]
+async fn a_disk_that_is_full_already_is_told_to_who_comes() {
+    let disk = Disk::tmpfs(16);
+    let data = disk.path().join("data");
+    let server = Process::start(&data, &["--disk-warn", "100%", "--disk-stop", "0"]);
+    until("it is yellow", || async {
+        server.get("/readyz").await.json()["disk"] == "yellow"
+    })
+    .await;
+    let mut watcher = Watcher::open(&server, "?upload=*").await;
+    let told = watcher.next().await;
+    assert_eq!(
+        (&told["event"], &told["level"]),
+        (&json!("disk_level"), &json!("yellow"))
+    );
 }

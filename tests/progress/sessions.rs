@@ -76,10 +76,14 @@ async fn each_chunk_is_told_by_its_number_until_the_session_is_complete() {
         [
             "chunk_uploaded",
             "chunk_uploaded",
+            "assembly_started",
             "validation_complete",
             "upload_completed"
         ]
     );
+    for looked_at in &told[2..4] {
+        assert_eq!(looked_at["status"], "assembling", "{looked_at}");
+    }
     assert_eq!(
         [&told[0]["chunk"], &told[1]["chunk"]],
         [&json!(1), &json!(3)]
@@ -108,6 +112,16 @@ async fn a_session_whose_chunks_come_is_not_paused_and_one_whose_chunk_was_cut_i
     let (mut watcher, snapshot) = follow(&session).await;
     assert_eq!(figures(&snapshot), [2, 1, some]);
     assert_eq!(snapshot["paused"], false, "{snapshot}");
+    // What was there of a chunk is taken back.
+    assert_eq!(session.tus("DELETE", "/1").send().await.status, 204);
+    let told = watcher.until("chunk_failed").await;
+    let last = told.last().expect("one");
+    assert_eq!(
+        (&last["chunk"], &last["code"]),
+        (&json!(1), &json!("chunk-removed"))
+    );
+    assert_eq!(figures(last), [2, 2, 100]);
+    assert_eq!(session.send(1, &whole).await.status, 201);
     // It hangs, and goes on, and is cut.
     watcher.until("upload_paused").await;
     conn.send(&session.part(2, &whole)[100..200]).await;

@@ -348,6 +348,68 @@ async fn a_chunk_that_hangs_is_taken_over_by_its_repeat() {
     same(&session.download().await.body, &data);
 }
 
+/// Connections that died without a word keep nobody out: not the same chunk, and not another.
+#[tokio::test]
+async fn silent_holders_give_their_places_to_those_who_wait() {
+    let server = start().await;
+    let data = bytes(15, 6 * CHUNK);
+    let session = server.session_of(&data).await;
+    let mut dead = Vec::new();
+    for n in 1..=4 {
+        dead.push(session.begin(n, session.part(n, &data), 10).await);
+    }
+    until("four are taken in", || async {
+        session.status().await["bytes_transferred"] == 40
+    })
+    .await;
+    let began = std::time::Instant::now();
+    let (first, fifth, sixth) = tokio::join!(
+        session.send(1, &data),
+        session.send(5, &data),
+        session.send(6, &data)
+    );
+    let told = [first.status, fifth.status, sixth.status];
+    assert_eq!(told, [201; 3], "{first:?} {fifth:?} {sixth:?}");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(dead[0].reply().await.status, 423);
+    // Those that nobody asks for their place go on.
+    assert_eq!(session.status().await["uploaded_chunks"], json!([1, 5, 6]));
+}
+
+#[tokio::test]
+async fn a_chunk_that_comes_again_takes_the_place_in_the_queue_of_its_first_try() {
+    let server = start().await;
+    let data = bytes(16, 21 * CHUNK);
+    let session = server.session_of(&data).await;
+    let parts: Vec<&[u8]> = data.chunks(CHUNK).collect();
+    let mut running = Vec::new();
+    for n in 1..=4 {
+        running.push(session.begin(n, parts[n - 1], 1).await);
+    }
+    until("four are taken in", || async {
+        session.status().await["bytes_transferred"] == 4
+    })
+    .await;
+    let mut waiting = Vec::new();
+    for n in 5..=20 {
+        waiting.push(session.begin(n, parts[n - 1], 0).await);
+    }
+    until("sixteen wait", || async {
+        let mut more = session.begin(21, parts[20], 0).await;
+        let reply = tokio::time::timeout(Duration::from_millis(50), more.reply()).await;
+        reply.is_ok_and(|reply| reply.code == "too-many-waiting")
+    })
+    .await;
+    let mut again = session.begin(5, parts[4], CHUNK).await;
+    assert_eq!(waiting[0].reply().await.status, 423);
+    for (conn, part) in running.iter_mut().zip(&parts) {
+        conn.send(&part[1..]).await;
+        assert_eq!(conn.reply().await.status, 201);
+    }
+    assert_eq!(again.reply().await.status, 201);
+}
+
 /// A session's chunks are nobody's parts.
 #[tokio::test]
 async fn chunks_are_no_parts_of_other_uploads() {

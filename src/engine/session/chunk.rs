@@ -17,6 +17,7 @@ use super::{Busy, ChunkOf, OwnedSession, Session};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
+use crate::meter::{Meter, Running};
 use crate::protocol::checksum::{Algorithm, Digest};
 use crate::protocol::sha256::Sum;
 use crate::security::rate::Pace;
@@ -84,11 +85,8 @@ impl Engine {
             Some(length) if length > size => return Err(Reject::ChunkTooLong { size }),
             _ => {}
         }
-        // Here, and not in the task below: a client that goes away while it waits gives its place in the queue up.
-        let place = tokio::select! {
-            place = session.place(chunk.waiting) => place?,
-            () = self.inner.stop.cancelled() => return Err(Reject::Stopping),
-        };
+        // Here, and not in the task below: an HTTP/2 stream that is reset while it waits gives its place in the queue up.
+        let place = self.inner.place(session, number, chunk.waiting).await?;
         let (inner, entry) = (self.inner.clone(), owned.entry.clone());
         self.inner
             .run(async move {
@@ -152,7 +150,9 @@ impl Inner {
         } = turn;
         let session = whole.session().ok_or(Reject::NotFound)?;
         let _seen = Seen::show(&entry, &live);
+        live.take_place();
         let running = self.appending();
+        let metered = Metered::begin(&self.meter, &entry, &live);
         let arrived = Arriving {
             number: of.number,
             session: &session,
@@ -162,6 +162,8 @@ impl Inner {
         };
         let (mut ingest, ended) = arrived.take_in(&self, &live, body, guard.as_ref()).await;
         let counted = self.count_chunk(&arrived, &mut ingest, ended).await;
+        // Before they may be taken back: bytes that came are counted.
+        drop(metered);
         if counted.is_err()
             && let Some(writer) = &mut ingest.writer
             && let Err(error) = writer.cut(arrived.record.offset).await
@@ -171,6 +173,7 @@ impl Inner {
         if counted.is_err() {
             live.offset.store(arrived.record.offset, Ordering::Release);
             self.tell_end(&entry, &counted);
+            entry.image().broken_off = counted.as_ref().is_err_and(breaks_off);
         }
         drop(running);
         if let Some(writer) = ingest.writer.take() {
@@ -196,19 +199,21 @@ impl Inner {
     /// The lock of a chunk: waits for another request at the same chunk, which then is a repeat; takes over from one that is
     /// silent.
     async fn chunk_turn(&self, entry: &Entry) -> Result<Box<dyn Guard>, Reject> {
-        let patience = Instant::now() + PATIENCE;
-        loop {
+        let asked = Instant::now();
+        let guard = loop {
             let live = entry.image().live.clone();
             if live.is_some_and(|live| live.silent_for() >= SILENCE) {
-                return self.hold(&entry.id, true).await;
+                break self.hold(&entry.id, true).await?;
             }
             if let Some(guard) = self.locks.lock(&entry.id, false, MOMENT).await {
-                return Ok(guard);
+                break guard;
             }
-            if Instant::now() > patience {
+            if asked.elapsed() > PATIENCE {
                 return Err(Reject::Locked);
             }
-        }
+        };
+        self.meter.lock_wait.observe(asked.elapsed());
+        Ok(guard)
     }
 
     /// Judges a body that has ended, and makes it count. Answers the chunk's sum, and whether it was all there before.
@@ -354,6 +359,41 @@ struct Turn {
     /// From before it.
     record: Record,
     _busy: Option<Busy>,
+}
+
+/// A chunk's body is counted as running for as long as this lives.
+struct Metered<'a> {
+    meter: &'a Meter,
+    began: Instant,
+    _bytes: Running<'a>,
+}
+
+impl<'a> Metered<'a> {
+    fn begin(meter: &'a Meter, entry: &Entry, live: &Live) -> Self {
+        let mut image = entry.image();
+        if std::mem::take(&mut image.broken_off) && !image.record.is_complete() {
+            meter.resumes.one();
+        }
+        Self {
+            meter,
+            began: Instant::now(),
+            _bytes: meter.throughput.begin(live.offset.clone()),
+        }
+    }
+}
+
+impl Drop for Metered<'_> {
+    fn drop(&mut self) {
+        self.meter.append_time.observe(self.began.elapsed());
+    }
+}
+
+/// Whether a client that sends the chunk again goes on after what it did not choose.
+fn breaks_off(reject: &Reject) -> bool {
+    matches!(
+        reject,
+        Reject::ChunkCut | Reject::IdleRequest | Reject::Locked | Reject::Stopping
+    )
 }
 
 /// A chunk that arrives.

@@ -10,6 +10,7 @@ use super::super::{Inner, More};
 use super::{ChunkOf, Session};
 use crate::blob::Blob;
 use crate::error::Reject;
+use crate::progress::What;
 use crate::state::{Change, Detail, Promise};
 use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
@@ -151,7 +152,8 @@ impl Inner {
         let mut front = session.front.lock().await;
         let rewinds = session.facts.file_hash.is_some();
         let mut changes = Vec::new();
-        if !entry.image().unstored {
+        let was_stored = !entry.image().unstored;
+        if was_stored {
             changes.push(Change::record(&entry.id, Some(entry.record()), None));
         }
         front.epoch += 1;
@@ -172,6 +174,13 @@ impl Inner {
         self.commit(changes, Promise::Flushed).await?;
         self.table.forget(&entry.id);
         session.put(of.number, None);
+        if was_stored {
+            let what = What::ChunkFailed {
+                chunk: Some(of.number.into()),
+                code: "chunk-removed",
+            };
+            self.tell_session(of, what);
+        }
         info!(id = %entry.id, "a chunk is to be sent anew");
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::about::About;
 use super::super::table::Entry;
-use super::super::{Engine, Inner, now};
+use super::super::{Engine, Inner, now, retry};
 use super::{OwnedSession, Session};
 use crate::error::{Missing, Reject};
 use crate::lock::Guard;
@@ -48,8 +48,28 @@ impl Inner {
         if !missing.is_empty() {
             return Err(Reject::ChunksMissing(Box::new(Missing::of(&missing))));
         }
-        let _assembling = Flag::up(&session.finalizing);
-        let judged = self.judge(entry, &session, guard).await;
+        let assembling = Flag::up(&session.finalizing);
+        self.tell(entry, What::AssemblyStarted);
+        let made = self.make_whole(entry, &session, guard).await;
+        drop(assembling);
+        if let Err(reject) = &made
+            && entry.record().status == Status::Active
+        {
+            // It is as it was before.
+            let code = Some(reject.wire().1);
+            self.tell(entry, What::Paused { code });
+        }
+        made
+    }
+
+    /// Every chunk is there: looks at the whole, and records that it is complete.
+    async fn make_whole(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        session: &Session,
+        guard: &dyn Guard,
+    ) -> Result<(), Reject> {
+        let judged = self.judge(entry, session, guard).await;
         if let Err(Reject::FileHashMismatch) = judged {
             self.fail(entry, Failure::FileHash, Vec::new()).await;
         }
@@ -60,7 +80,9 @@ impl Inner {
         let mut about = About::of(&entry.id, &entry.image());
         about.whole = true;
         // Before the record: should the state store lose it, the sidecar knows that the file's length can be believed.
-        self.blobs.amend(&entry.id, &about.to_bytes()).await?;
+        let about = about.to_bytes();
+        let amend = || self.blobs.amend(&entry.id, &about);
+        retry::patiently(&entry.id, retry::may_pass, amend).await?;
         let next = entry.record().advance(session.size, now())?;
         self.complete(entry, next).await?;
         let (inner, id) = (self.clone(), entry.id.clone());

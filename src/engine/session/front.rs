@@ -10,7 +10,7 @@ use super::super::append::MOMENT;
 use super::super::end::is_loss;
 use super::super::ingest::Ingest;
 use super::super::table::Entry;
-use super::super::{Inner, More, load, millis, now};
+use super::super::{Inner, More, load, millis, now, retry};
 use super::{KEEP, Session};
 use crate::config::Durability;
 use crate::error::Reject;
@@ -101,9 +101,10 @@ impl Inner {
         if next > session.total || !session.has(next) || entry.record().status != Status::Active {
             return Ok(false);
         }
-        let hasher = front.hasher.clone();
+        let before = front.hasher.clone();
         let range = session.range(next);
-        front.hasher = self.hash(entry, range, hasher, Hasher::update).await?;
+        let hash = || self.hash(entry, range.clone(), before.clone(), Hasher::update);
+        front.hasher = retry::patiently(&entry.id, retry::refusal_may_pass, hash).await?;
         front.done = next;
         Ok(true)
     }

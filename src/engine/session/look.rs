@@ -136,7 +136,7 @@ pub(super) fn status(entry: &Entry, session: &Session) -> &'static str {
     match record.status {
         Status::Cancelled => record.status.name(),
         _ if due => Status::Expired.name(),
-        Status::Active if session.finalizing.load(Ordering::Acquire) => Status::Assembling.name(),
+        Status::Active if session.is_finalizing() => Status::Assembling.name(),
         status => status.name(),
     }
 }

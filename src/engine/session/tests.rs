@@ -94,6 +94,24 @@ async fn bytes_that_the_disk_lost_fail_the_session() {
     .await;
 }
 
+/// Reads, the sidecar and the sync: nothing of a finalize is given up for an error that passes.
+#[tokio::test]
+async fn a_finalize_is_patient_with_storage() {
+    let machine = Machine::default();
+    let (engine, _) = machine.start(0, false).await;
+    let whole = vec![7; usize::try_from(2 * CHUNK).expect("a length")];
+    for named in [None, Some(Sum::of(&whole))] {
+        let (owned, _) = session(&engine, named).await;
+        for n in [2, 1] {
+            send(&engine, &owned, n).await.expect("a chunk");
+        }
+        machine.blobs.failing.store(2, Ordering::SeqCst);
+        let finalized = engine.finalize(&owned).await;
+        assert!(finalized.is_ok(), "{finalized:?}");
+        assert_eq!(machine.blobs.failing.load(Ordering::SeqCst), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_finalize_that_reads_gives_way() {
     let machine = Machine::default();
@@ -127,7 +145,7 @@ async fn a_finalize_that_reads_gives_way() {
 
 /// By an operator, as by its owner: no tombstone stands in the way of its being sent anew.
 #[tokio::test]
-async fn a_chunk_that_is_cancelled_is_missing_again() {
+async fn a_chunk_that_its_owner_takes_back_is_missing_again() {
     let machine = Machine::default();
     let (engine, _) = machine.start(0, false).await;
     let (owned, _) = session(&engine, None).await;
@@ -145,13 +163,13 @@ async fn a_chunk_that_is_cancelled_is_missing_again() {
     engine.append(&chunk, append, body).await.expect("a begin");
     let left = engine.resume(&owned).await.expect("it is there");
     assert_eq!(left.partial, [(1, 3, chunk.clone())]);
-    engine.cancel(&chunk).await.expect("it is not complete");
+    engine.terminate(&chunk).await.expect("its owner may");
     let left = engine.resume(&owned).await.expect("it is there");
     assert_eq!((left.missing, left.partial), (vec![1, 2], vec![]));
     send(&engine, &owned, 1).await.expect("it is sent anew");
     let refused = engine.cancel(&chunk).await;
     assert!(
-        matches!(refused, Err(Reject::AlreadyComplete)),
+        matches!(refused, Err(Reject::ChunkOfSession)),
         "{refused:?}"
     );
 }

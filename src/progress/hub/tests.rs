@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use serde_json::Value;
 
 use super::*;
+use crate::progress::Disk;
 use crate::progress::topic::{CHUNKS_EVERY, KEPT, mean, whole};
 use crate::upload::{Failure, Status};
 
@@ -311,11 +312,10 @@ fn a_pause_is_told_once_and_so_is_its_end() {
 fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
     let hub = Hub::new(PAUSE);
     let mut admin = hub.mailbox();
-    admin.subscribe_all(vec![(id("running"), at(3))]);
+    admin.subscribe_all(vec![(id("running"), at(3))], || None);
     hub.emit(&id("new"), What::Created, || at(0));
     let all = read(&mut admin);
-    assert_eq!(all.len(), 2);
-    assert!(all.iter().all(|one| one["event"] == "snapshot"));
+    assert_eq!(names(&all), ["snapshot", "upload_created"]);
     hub.emit(&id("new"), failed(1), || at(0));
     hub.sample(|_| Some(at(4)));
     let mut told = read(&mut admin);
@@ -357,7 +357,7 @@ fn one_who_follows_all_sees_every_upload_and_is_told_what_it_missed() {
 fn one_who_follows_all_and_never_reads_costs_as_much_as_what_is_lately() {
     let hub = Hub::new(PAUSE);
     let mut admin = hub.mailbox();
-    admin.subscribe_all(Vec::new());
+    admin.subscribe_all(Vec::new(), || None);
     let gone: Vec<_> = (0..1000)
         .map(|n| {
             let id = id(&format!("u{n}"));
@@ -423,4 +423,64 @@ fn a_rate_follows_what_comes() {
     assert!(near(for_a_while(50_000), 1_000_000));
     assert!(near(for_a_while(100_000), 2_000_000));
     assert!(for_a_while(0) < 20_000);
+}
+
+/// Nobody had a topic for it: what makes one is told itself, to those who follow all.
+#[test]
+fn the_first_event_of_an_upload_is_told_to_those_who_follow_all() {
+    let hub = Hub::new(PAUSE);
+    let mut mailbox = hub.mailbox();
+    mailbox.subscribe_all(Vec::new(), || None);
+    for (name, what, status) in [
+        ("upload_created", What::Created, Status::Active),
+        ("upload_expired", What::Expired, Status::Expired),
+        ("upload_cancelled", What::Cancelled, Status::Cancelled),
+        ("upload_completed", What::Completed, Status::Completed),
+    ] {
+        let upload = id(name);
+        hub.emit(&upload, what, || ended(status));
+        hub.emit(&upload, failed(1), || ended(status));
+        let all = read(&mut mailbox);
+        assert_eq!(names(&all), [name, "chunk_failed"]);
+        assert_eq!(number(&all[1]), number(&all[0]) + 1);
+        assert_eq!(all[0]["status"], status.name());
+    }
+    // That bytes begin to come is no event: how it stands is told.
+    hub.emit(&id("a"), What::Resumed, || at(0));
+    assert_eq!(names(&read(&mut mailbox)), ["snapshot"]);
+}
+
+#[test]
+fn one_who_follows_all_hears_how_the_disk_stands_and_may_stop() {
+    let hub = Hub::new(PAUSE);
+    let mut mailbox = hub.mailbox();
+    let red = Disk {
+        level: "red",
+        free: 1,
+        total: 2,
+    };
+    mailbox.subscribe(&id("named"), None, || at(0));
+    mailbox.subscribe_all(Vec::new(), || Some(red));
+    let told = mailbox.try_next().expect("the level").remove(0).json;
+    assert!(told.contains(r#""event":"disk_level""#) && told.contains(r#""level":"red""#));
+    hub.emit(&id("other"), What::Created, || at(0));
+    mailbox.unsubscribe_all();
+    hub.emit(&id("other"), What::Cancelled, || at(0));
+    hub.emit(&id("new"), What::Created, || at(0));
+    hub.tell_disk("green", 1, 2);
+    hub.emit(&id("named"), failed(1), || at(0));
+    let all = read(&mut mailbox);
+    let ids: Vec<_> = all.iter().map(|one| one["upload_id"].clone()).collect();
+    assert!(
+        !ids.is_empty() && ids.iter().all(|id| id == "named"),
+        "{all:?}"
+    );
+    // And once more.
+    mailbox.subscribe_all(Vec::new(), || None);
+    hub.emit(&id("new"), What::Created, || at(0));
+    let told = read(&mut mailbox);
+    assert_eq!(names(&told), ["snapshot", "snapshot", "upload_created"]);
+    drop(mailbox);
+    hub.forget_after(Duration::ZERO);
+    assert!(hub.is_quiet(), "nothing is counted twice");
 }

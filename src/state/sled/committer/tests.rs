@@ -127,14 +127,20 @@ async fn what_is_kept_is_flushed_later_and_for_a_sync() {
     let (committer, steps, gate) = start_on(None, true);
     let gate = gate.unwrap();
     // Nobody lets the flush go on.
-    committer.commit(one(), Promise::Flushed).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Flushed)
+        .await
+        .unwrap();
     assert_eq!(seen(&steps), ["apply", "settle"]);
     let start = Instant::now();
     gate.send(()).unwrap();
     assert_eq!(steps.recv(), Ok("flush"));
     assert!(start.elapsed() < 10 * LINGER);
     drop(gate);
-    committer.commit(one(), Promise::Synced).await.unwrap();
+    committer
+        .commit(one(), Vec::new(), Promise::Synced)
+        .await
+        .unwrap();
     assert_eq!(seen(&steps), ["apply", "settle", "flush", "sync"]);
     committer.close().await.unwrap();
 }
