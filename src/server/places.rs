@@ -65,6 +65,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
