@@ -88,9 +88,12 @@ fn canonical(name: &str) -> String {
     name.chars().map(letter).collect()
 }
 
-/// What happens in `work` happens for this.
-pub async fn within<T>(cause: Option<Arc<Cause>>, work: impl Future<Output = T>) -> T {
-    CAUSE.scope(cause, work).await
+/// What happens in `work` happens for this. Not an `async fn`: that would hold `work` twice, in every open request.
+pub fn within<T>(
+    cause: Option<Arc<Cause>>,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    CAUSE.scope(cause, work)
 }
 
 /// What this is done for, if it is for a request.

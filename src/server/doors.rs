@@ -46,17 +46,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let doors = self.clone();
-        Box::pin(async move {
-            if !doors.hooked {
-                return Ok(doors.answer(request).await);
-            }
-            let peer = match request.extensions().get() {
-                Some(Peer::Address(address)) => Some(*address),
-                Some(Peer::Local) | None => None,
-            };
-            let cause = Some(Arc::new(Cause::of(&request, peer)));
-            Ok(cause::within(cause, doors.answer(request)).await)
-        })
+        if !doors.hooked {
+            return Box::pin(async move { Ok(doors.answer(request).await) });
+        }
+        let peer = match request.extensions().get() {
+            Some(Peer::Address(address)) => Some(*address),
+            Some(Peer::Local) | None => None,
+        };
+        let cause = Some(Arc::new(Cause::of(&request, peer)));
+        let answer = async move { Ok(doors.answer(request).await) };
+        Box::pin(cause::within(cause, answer))
     }
 }
 

@@ -333,6 +333,7 @@ class Hook(http.server.BaseHTTPRequestHandler):
             told.write(body + b"\n")
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
     def log_message(self, *_):
