@@ -1,7 +1,7 @@
 //! Hooks: programs of the operator's own that are told what happens, and some of which may refuse it.
 //!
 //! What goes over the wire is tusd's, so that a receiver written for tusd works unchanged: [`wire`] has the request and the
-//! reply, [`http`] and [`file`] bring them there and back, [`cause`] is the request that something happened for. What is
+//! reply, [`http`] and [`mod@file`] bring them there and back, [`cause`] is the request that something happened for. What is
 //! asked when, and that no event is lost, is the engine's.
 
 pub mod cause;
