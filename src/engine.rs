@@ -40,7 +40,7 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info};
+use tracing::{Instrument, error};
 
 pub use self::append::{Append, Appended};
 pub use self::data_dir::{DataDir, DirError};
@@ -56,7 +56,7 @@ pub use self::session::{
 };
 
 use self::table::{Entry, Table};
-use crate::blob::{BlobError, BlobStore, File, Pieces};
+use crate::blob::{BlobError, BlobStore, Pieces};
 use crate::clock::millis;
 pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
@@ -431,16 +431,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Tells the operator where the bytes of an upload lie for good. A final's are told when it is one file, and nobody looks
-    /// for a part's.
-    fn tell_complete(&self, entry: &Entry) {
-        let (id, record) = (&entry.id, entry.record());
-        if record.kind == Kind::Plain || entry.session().is_some() {
-            let path = self.blobs.name(&File::Upload(id.clone()));
-            info!(%id, length = record.offset, path, "upload complete");
-        }
-    }
-
     /// Every commit goes this way: a state store that has failed promises nothing any more, and the server must end.
     async fn commit(&self, changes: Vec<Change>, promise: Promise) -> Result<(), Reject> {
         self.commit_with(changes, Vec::new(), promise).await
@@ -474,14 +464,6 @@ impl Inner {
             self.broken.cancel();
         }
         Ok(committed?)
-    }
-
-    /// What a change is promised that must hold after a power cut too, where the mode speaks of power cuts at all.
-    fn firmly(&self) -> Promise {
-        match self.options.durability {
-            Durability::Process => Promise::Flushed,
-            Durability::Complete | Durability::Every => Promise::Synced,
-        }
     }
 
     /// The lock of an upload; with `ask` its holder is asked to give way.

@@ -284,8 +284,8 @@ fn what_is_unknown_or_missing_ends_the_start() {
         "{said}"
     );
     for (option, what) in [
-        ("-hooks-http=http://localhost/", "hooks"),
-        ("-hooks-dir=./hooks", "hooks"),
+        ("-hooks-grpc=localhost:1", "hooks"),
+        ("-hooks-plugin=./hook", "hooks"),
         ("-gcs-bucket=b", "object storage"),
         ("-azure-storage=b", "object storage"),
         ("-metrics-path=/m", "metrics"),

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use http::HeaderMap;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::append::{Append, Appended, open_mark};
 use super::end::{close_well, is_loss};
 use super::ingest::{Ended, Ingest};
 use super::table::Entry;
 use super::{Inner, More, now, retry};
-use crate::blob::{BlobError, BlobWriter};
+use crate::blob::{BlobError, BlobWriter, File};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::progress::What;
@@ -22,7 +22,7 @@ use crate::protocol::HeaderError;
 use crate::protocol::checksum::{Algorithm, ChecksumError, Digest, UploadChecksum};
 use crate::protocol::sha256::{Hasher, Sum};
 use crate::state::{Mark, Promise};
-use crate::upload::{Failure, Record, Status};
+use crate::upload::{Failure, Kind, Record, Status};
 
 impl Inner {
     /// After the body: what of it counts, and the commit of that.
@@ -269,6 +269,24 @@ impl Inner {
             return Err(BlobError::Lost);
         }
         Ok(())
+    }
+
+    /// Tells the operator where the bytes of an upload lie for good. A final's are told when it is one file, and nobody looks
+    /// for a part's.
+    pub(super) fn tell_complete(&self, entry: &Entry) {
+        let (id, record) = (&entry.id, entry.record());
+        if record.kind == Kind::Plain || entry.session().is_some() {
+            let path = self.blobs.name(&File::Upload(id.clone()));
+            info!(%id, length = record.offset, path, "upload complete");
+        }
+    }
+
+    /// What a change is promised that must hold after a power cut too, where the mode speaks of power cuts at all.
+    pub(super) fn firmly(&self) -> Promise {
+        match self.options.durability {
+            Durability::Process => Promise::Flushed,
+            Durability::Complete | Durability::Every => Promise::Synced,
+        }
     }
 
     /// Commits a record that says complete, once its bytes are as safe as the mode promises, and lets finals know that
