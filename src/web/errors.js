@@ -35,10 +35,15 @@ const TABLE = {
   // The server has no room.
   'disk-low': [ASK, 'The server has no space left for new files', 'Nothing was begun. Try again later, or tell whoever runs this server that its disk is nearly full.'],
   'out-of-space': [ASK, 'The disk of the server is full', 'What was sent is kept. Tell whoever runs this server; once there is space, press Retry to go on.'],
+  'quota-exceeded': [ASK, 'There is no room left for this file', 'What you may store is used up. Remove uploads that you do not need, or ask whoever runs this server for more; then press Retry.'],
+  'type-not-allowed': [ASK, 'The server does not take files of this kind', 'Ask whoever runs it which kinds it takes.'],
+  'upload-rejected': [ASK, 'The server has refused this file', 'Ask whoever runs it why.'],
+  'access-rejected': [ASK, 'The server has refused you', 'Ask whoever runs it why.'],
 
   // The session is gone.
   'expired': [ANEW, 'The upload has expired', `It was left unfinished for too long, and the server has removed it. ${anew}`],
   'not-found': [ANEW, 'The server does not know this upload any more', `It was cancelled or removed there. ${anew}`],
+  'upload-stopped': [ANEW, 'The server has stopped this upload', `Ask whoever runs it why. ${anew}`],
   'cancelled': [ANEW, 'The upload was cancelled on the server', anew],
   'blob-lost': [ANEW, 'The server has lost what was sent', `Its disk may be damaged; tell whoever runs it. ${anew}`],
   'disk-fault': [ANEW, 'The disk of the server is damaged', `Tell whoever runs it. ${anew}`],
@@ -56,6 +61,10 @@ const TABLE = {
   'chunks-missing': [AGAIN, 'Parts are missing on the server', resend],
   'offset-mismatch': [AGAIN, 'The server has another part than expected', resend],
   'too-many-waiting': [AGAIN, 'The server is busy with other parts of this file', busy],
+  'rate-limited': [AGAIN, 'The server wants you to go slower', busy],
+  'too-many-open': [AGAIN, 'You have as many unfinished uploads as the server allows', 'It is tried again by itself, as soon as another one is finished.'],
+  'hook-down': [AGAIN, 'The server is waiting for another one', busy],
+  'hook-failed': [AGAIN, 'The server is waiting for another one', busy],
   'taken-over': [AGAIN, 'This part is sent by another window', busy],
   'locked': [AGAIN, 'The server is busy with this part', busy],
   'shutting-down': [AGAIN, 'The server is restarting', busy],

@@ -154,7 +154,7 @@ test('the ledger counts what is stored and what is on its way', () => {
 
 // Codes of doors that the client module does not use, or of requests that it never makes.
 const OTHERS = ['bad-part', 'too-many-parts', 'bad-subscription', 'bad-query', 'range',
-  'upgrade-required', 'too-many-subscriptions'];
+  'upgrade-required', 'too-many-subscriptions', 'chunk-of-session'];
 
 test('every code of the server has words that say what to do', async () => {
   const table = await readFile(new URL('error.rs', source), 'utf8');
