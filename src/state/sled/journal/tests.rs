@@ -1,4 +1,5 @@
 use std::fs;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -20,7 +21,15 @@ impl Pair {
     fn start(&mut self) {
         drop(self.db.take());
         let config = sled::Config::new().path(self.dir.path().join("db"));
-        self.db = Some(config.flush_every_ms(None).open().unwrap());
+        let config = config.flush_every_ms(None);
+        // Another test may be starting a program at this moment, which holds the file's lock until it is that program.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while self.db.is_none() {
+            match config.open() {
+                Ok(db) => self.db = Some(db),
+                Err(error) => assert!(Instant::now() < patience, "{error}"),
+            }
+        }
     }
 
     fn db(&self) -> &Db {
