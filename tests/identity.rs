@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::support::client::Request;
-use crate::support::{Client, Server, start_with, until};
+use crate::support::{Client, Process, Server, start_with, until};
 
 const ALICE: &str = "alices-token-of-some-length";
 const BOB: &str = "bobs-token-of-another-length";
@@ -173,12 +173,24 @@ async fn the_file_is_read_again_when_it_changes() {
         server.tus("HEAD", &path).bearing(BOB).send().await.status,
         401
     );
-    // Rubbish changes nothing.
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_rubbish_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("users.toml");
+    std::fs::write(&file, users(BOB)).expect("it is written");
+    let options = [
+        "--auth",
+        "token",
+        "--auth-file",
+        file.to_str().expect("text"),
+    ];
+    let mut server = Process::start(&dir.path().join("data"), &options);
+    let path = create(&server, BOB, 5).await;
     std::fs::write(&file, "[[user]]\nid = ").expect("it is written");
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    let head = server
-        .tus("HEAD", &path)
-        .bearing("bobs-new-token-of-some-length");
+    server.wait_for_line("the last good one stays");
+    let head = server.tus("HEAD", &path).bearing(BOB);
     assert_eq!(head.send().await.status, 200);
 }
 

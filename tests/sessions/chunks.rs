@@ -267,14 +267,7 @@ async fn surplus_chunks_wait_unread_with_their_idle_timer_standing_still() {
     let data = bytes(11, 30 * CHUNK);
     let session = server.session_of(&data).await;
     let parts: Vec<&[u8]> = data.chunks(CHUNK).collect();
-    let mut running = Vec::new();
-    for n in 1..=4 {
-        running.push(session.begin(n, parts[n - 1], 1).await);
-    }
-    until("four are taken in", || async {
-        session.status().await["bytes_transferred"] == 4
-    })
-    .await;
+    let mut running = session.begin_four(&data, 1).await;
     let mut fifth = session.begin(5, parts[4], 1000).await;
     for at in 1..12 {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -302,14 +295,7 @@ async fn sixteen_wait_and_no_more() {
     let data = bytes(12, 21 * CHUNK);
     let session = server.session_of(&data).await;
     let parts: Vec<&[u8]> = data.chunks(CHUNK).collect();
-    let mut running = Vec::new();
-    for n in 1..=4 {
-        running.push(session.begin(n, parts[n - 1], 1).await);
-    }
-    until("four are taken in", || async {
-        session.status().await["bytes_transferred"] == 4
-    })
-    .await;
+    let running = session.begin_four(&data, 1).await;
     let ask = async |n: usize| {
         let mut conn = session.begin(n, parts[n - 1], CHUNK).await;
         conn.reply().await
@@ -354,14 +340,7 @@ async fn silent_holders_give_their_places_to_those_who_wait() {
     let server = start().await;
     let data = bytes(15, 6 * CHUNK);
     let session = server.session_of(&data).await;
-    let mut dead = Vec::new();
-    for n in 1..=4 {
-        dead.push(session.begin(n, session.part(n, &data), 10).await);
-    }
-    until("four are taken in", || async {
-        session.status().await["bytes_transferred"] == 40
-    })
-    .await;
+    let mut dead = session.begin_four(&data, 10).await;
     let began = std::time::Instant::now();
     let (first, fifth, sixth) = tokio::join!(
         session.send(1, &data),
@@ -383,14 +362,7 @@ async fn a_chunk_that_comes_again_takes_the_place_in_the_queue_of_its_first_try(
     let data = bytes(16, 21 * CHUNK);
     let session = server.session_of(&data).await;
     let parts: Vec<&[u8]> = data.chunks(CHUNK).collect();
-    let mut running = Vec::new();
-    for n in 1..=4 {
-        running.push(session.begin(n, parts[n - 1], 1).await);
-    }
-    until("four are taken in", || async {
-        session.status().await["bytes_transferred"] == 4
-    })
-    .await;
+    let mut running = session.begin_four(&data, 1).await;
     let mut waiting = Vec::new();
     for n in 5..=20 {
         waiting.push(session.begin(n, parts[n - 1], 0).await);

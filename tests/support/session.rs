@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Conn, Reply, Request};
 use super::tus::Client;
+use super::until;
 
 /// A session, and the token to it.
 #[derive(Debug, Clone)]
@@ -111,6 +112,19 @@ impl Session {
         let send = request.len() - whole.len() + now;
         conn.send(&request[..send]).await;
         conn
+    }
+
+    /// Begins the first four chunks of `data`, sends `now` bytes of each, and waits until these are taken in.
+    pub async fn begin_four(&self, data: &[u8], now: usize) -> Vec<Conn> {
+        let mut running = Vec::new();
+        for n in 1..=4 {
+            running.push(self.begin(n, self.part(n, data), now).await);
+        }
+        until("four are taken in", || async {
+            self.status().await["bytes_transferred"] == 4 * now
+        })
+        .await;
+        running
     }
 
     pub async fn status(&self) -> Value {
