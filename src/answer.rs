@@ -99,6 +99,12 @@ pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
         Reject::TokenRequired | Reject::Unauthorized => {
             set_text(&mut response, "WWW-Authenticate", "Bearer");
         }
+        // To what. Source: RFC 9110, 15.5.22; RFC 6455, 4.2.2.
+        Reject::UpgradeRequired => {
+            set_text(&mut response, "Connection", "upgrade");
+            set_text(&mut response, "Upgrade", "websocket");
+            set_text(&mut response, "Sec-WebSocket-Version", "13");
+        }
         Reject::UnsupportedVersion => {
             set_text(&mut response, version::SUPPORTED, version::VERSION);
         }
@@ -110,6 +116,17 @@ pub(crate) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
         }
         Reject::Hook { answer, .. } => dress(&mut response, answer, without_body),
         _ => {}
+    }
+    response
+}
+
+/// With what a hook says, if one was asked.
+pub(crate) fn dressed(
+    mut response: Response<ResponseBody>,
+    said: Option<&Answer>,
+) -> Response<ResponseBody> {
+    if let Some(said) = said {
+        dress(&mut response, said, false);
     }
     response
 }

@@ -156,27 +156,7 @@ async fn options_that_the_mode_has_no_use_for_end_the_start() {
 
 #[tokio::test]
 async fn the_file_is_read_again_when_it_changes() {
-    let (server, dir) = two_users().await;
-    let file = dir.path().join("users.toml");
-    let path = create(&server, BOB, 5).await;
-    std::fs::write(&file, users("bobs-new-token-of-some-length")).expect("it is written");
-    until("the new token is known", || async {
-        let head = server.tus("HEAD", &path);
-        head.bearing("bobs-new-token-of-some-length")
-            .send()
-            .await
-            .status
-            == 200
-    })
-    .await;
-    assert_eq!(
-        server.tus("HEAD", &path).bearing(BOB).send().await.status,
-        401
-    );
-}
-
-#[tokio::test]
-async fn a_file_that_becomes_rubbish_changes_nothing() {
+    const NEW: &str = "bobs-new-token-of-some-length";
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("users.toml");
     std::fs::write(&file, users(BOB)).expect("it is written");
@@ -188,10 +168,19 @@ async fn a_file_that_becomes_rubbish_changes_nothing() {
     ];
     let mut server = Process::start(&dir.path().join("data"), &options);
     let path = create(&server, BOB, 5).await;
+    std::fs::write(&file, users(NEW)).expect("it is written");
+    until("the new token is known", || async {
+        let head = server.tus("HEAD", &path).bearing(NEW);
+        head.send().await.status == 200
+    })
+    .await;
+    let old = server.tus("HEAD", &path).bearing(BOB).send().await;
+    assert_eq!(old.status, 401);
+    // Rubbish changes nothing.
     std::fs::write(&file, "[[user]]\nid = ").expect("it is written");
     server.wait_for_line("the last good one stays");
-    let head = server.tus("HEAD", &path).bearing(BOB);
-    assert_eq!(head.send().await.status, 200);
+    let head = server.tus("HEAD", &path).bearing(NEW).send().await;
+    assert_eq!(head.status, 200);
 }
 
 #[tokio::test]

@@ -34,11 +34,7 @@ fn requests(text: &mut Exposition, meter: &Meter) {
         "highwater_http_refused_total",
         "counter",
         "Requests refused or failed, by the code of the answer.",
-        meter
-            .refused
-            .get()
-            .into_iter()
-            .map(|(code, count)| ([("code", code)], count)),
+        by_code("code", &meter.refused),
     );
     text.histogram(
         "highwater_http_request_duration_seconds",
@@ -74,11 +70,7 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
         "highwater_uploads_failed_total",
         "counter",
         "Uploads that failed, by code.",
-        meter
-            .failed
-            .get()
-            .into_iter()
-            .map(|(code, count)| ([("code", code)], count)),
+        by_code("code", &meter.failed),
     );
     text.labelled(
         "highwater_uploads",
@@ -88,11 +80,7 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
             .uploads()
             .map(|(kind, status, count)| ([("kind", kind.name()), ("status", status)], count)),
     );
-    let open: u64 = meter
-        .uploads()
-        .filter(|(_, status, _)| matches!(*status, "active" | "assembling"))
-        .map(|(.., count)| count)
-        .sum();
+    let open = meter.count("active") + meter.count("assembling");
     text.gauge(
         "highwater_uploads_open",
         "Uploads that are active or assembling.",
@@ -105,21 +93,17 @@ fn hooks(text: &mut Exposition, engine: &Engine) {
         return;
     }
     let meter = engine.meter();
-    let by_event = |codes: &Codes| {
-        let codes = codes.get().into_iter();
-        codes.map(|(event, count)| ([("event", event)], count))
-    };
     text.labelled(
         "highwater_hook_calls_total",
         "counter",
         "Hooks called, by event, each try by itself.",
-        by_event(&meter.hook_calls),
+        by_code("event", &meter.hook_calls),
     );
     text.labelled(
         "highwater_hook_failures_total",
         "counter",
         "Calls of hooks that failed, by event.",
-        by_event(&meter.hook_faults),
+        by_code("event", &meter.hook_faults),
     );
     let (waiting, failed) = engine.letters();
     text.gauge(
@@ -155,6 +139,14 @@ fn times(text: &mut Exposition, meter: &Meter) {
         "Bodies that went on after one that was cut, or after a rest.",
         meter.resumes.get(),
     );
+}
+
+fn by_code(
+    label: &'static str,
+    codes: &Codes,
+) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> + use<> {
+    let codes = codes.get().into_iter();
+    codes.map(move |(code, count)| ([(label, code)], count))
 }
 
 fn by_kind(counts: &ByKind) -> impl Iterator<Item = ([(&'static str, &'static str); 1], u64)> {

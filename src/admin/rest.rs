@@ -51,22 +51,14 @@ pub(super) async fn upload(
     let mut value = described(&found.summary, &label, crate::engine::now());
     let parts: Vec<&str> = found.parts.iter().map(UploadId::as_str).collect();
     let silent = found.silent.map(|silent| silent.as_secs_f64());
-    if let Value::Object(fields) = &mut value {
-        fields.insert("metadata".into(), found.metadata.into());
-        fields.insert("parts".into(), parts.into());
-        fields.insert("silent_seconds".into(), silent.into());
-        fields.insert("synced".into(), found.summary.record.synced.into());
-        fields.insert("path".into(), found.path.into());
-        fields.insert(
-            "path_start".into(),
-            found.place.map(|(start, _)| start).into(),
-        );
-        fields.insert(
-            "path_length".into(),
-            found.place.map(|(_, length)| length).into(),
-        );
-        fields.insert("allocated_bytes".into(), found.allocated.into());
-    }
+    value["metadata"] = found.metadata.into();
+    value["parts"] = parts.into();
+    value["silent_seconds"] = silent.into();
+    value["synced"] = found.summary.record.synced.into();
+    value["path"] = found.path.into();
+    value["path_start"] = found.place.map(|(start, _)| start).into();
+    value["path_length"] = found.place.map(|(_, length)| length).into();
+    value["allocated_bytes"] = found.allocated.into();
     Ok(answer::json(StatusCode::OK, &value))
 }
 

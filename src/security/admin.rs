@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::{FORWARDED, HOST, ORIGIN, VIA};
+use http::header::{FORWARDED, HOST, VIA};
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use crate::protocol::location::{Origin, Via};
+use super::cors::Cors;
+use crate::protocol::location::Via;
 use crate::protocol::sha256::Sum;
 use crate::protocol::{authority, bearer};
 
@@ -127,9 +128,9 @@ impl AdminDoor {
     }
 
     fn visitor(&self, head: &Parts, own_origin_alone: bool) -> Visitor {
-        let verdict = if self.token.is_none() && !self.is_at_this_machine(head) {
+        let verdict = if self.is_hidden(&head.headers, &head.uri) {
             Verdict::Hidden
-        } else if own_origin_alone && !self.is_own_origin(head) {
+        } else if own_origin_alone && !Cors::admits(None, &self.via, head) {
             Verdict::ForeignOrigin
         } else {
             Verdict::Allowed
@@ -138,29 +139,28 @@ impl AdminDoor {
         Visitor { token, verdict }
     }
 
-    fn is_at_this_machine(&self, head: &Parts) -> bool {
+    /// Whether there is no admin API for such a request, whatever it shows.
+    #[must_use]
+    pub fn is_hidden(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        self.token.is_none() && !self.is_at_this_machine(headers, uri)
+    }
+
+    fn is_at_this_machine(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         // A proxy that nobody told us of, but that tells of itself.
         let forwarded = |name: &http::HeaderName| {
             *name == FORWARDED || *name == VIA || name.as_str().starts_with("x-forwarded-")
         };
         let proxied = self.via.behind_proxy
             || self.via.public_url.is_some()
-            || head.headers.keys().any(forwarded)
-            || head.headers.contains_key("x-real-ip");
-        let mut hosts = head.headers.get_all(HOST).iter().map(HeaderValue::to_str);
-        let uri = head.uri.authority().map(|authority| Ok(authority.as_str()));
+            || headers.keys().any(forwarded)
+            || headers.contains_key("x-real-ip");
+        let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::to_str);
+        let uri = uri.authority().map(|authority| Ok(authority.as_str()));
         let mut named = uri.into_iter().chain(hosts.by_ref()).peekable();
         self.loopback
             && !proxied
             && named.peek().is_some()
             && named.all(|host| host.is_ok_and(names_loopback))
-    }
-
-    /// Browsers name the origin of every request that is no plain GET; other clients name none.
-    fn is_own_origin(&self, head: &Parts) -> bool {
-        let own = Origin::of(&head.headers, &head.uri, &self.via);
-        let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| own.is_origin(text));
-        head.headers.get_all(ORIGIN).iter().all(is_own)
     }
 }
 
@@ -365,7 +365,7 @@ mod tests {
         let judge = |door: &AdminDoor, host: &str, origin: Option<&str>, shown: &[&str]| {
             let mut request = Request::get("/progress?upload=*").header(HOST, host);
             if let Some(origin) = origin {
-                request = request.header(ORIGIN, origin);
+                request = request.header("origin", origin);
             }
             let (head, ()) = request.body(()).unwrap().into_parts();
             door.watcher(&head).judge(shown.iter().copied())

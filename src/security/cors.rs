@@ -121,7 +121,8 @@ impl Cors {
         }
     }
 
-    /// Whether a page that asks may: one of the server's own origin, or of an allowed one; other clients name none.
+    /// Whether a page that asks may: one of the server's own origin, or of an allowed one. Browsers name the origin of every
+    /// request that is no plain GET; other clients name none.
     #[must_use]
     pub fn admits(cors: Option<&Self>, via: &Via, head: &Parts) -> bool {
         let own = Origin::of(&head.headers, &head.uri, via);

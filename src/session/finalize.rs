@@ -14,11 +14,9 @@ pub(super) async fn answer(
 ) -> Result<Response<ResponseBody>, Reject> {
     let owned = door.owned(head, id).await?;
     door.engine.finalize(&owned).await?;
-    let mut response = form::answer(door, head, &owned);
-    if let Some(said) = door.engine.finished(owned.id()).await? {
-        answer::dress(&mut response, &said, false);
-    }
-    Ok(response)
+    let response = form::answer(door, head, &owned);
+    let said = door.engine.finished(owned.id()).await?;
+    Ok(answer::dressed(response, said.as_ref()))
 }
 
 pub(super) async fn cancel(
@@ -29,9 +27,6 @@ pub(super) async fn cancel(
     let owned = door.owned(head, id).await?;
     let said = door.engine.may_terminate(owned.id()).await?;
     door.engine.terminate(owned.id()).await?;
-    let mut response = answer::empty(StatusCode::NO_CONTENT);
-    if let Some(said) = said {
-        answer::dress(&mut response, &said, false);
-    }
-    Ok(response)
+    let response = answer::empty(StatusCode::NO_CONTENT);
+    Ok(answer::dressed(response, said.as_ref()))
 }

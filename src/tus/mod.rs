@@ -131,15 +131,15 @@ impl Door {
         if method == TusMethod::Options {
             return Ok(options::answer(self)); // a browser's preflight bears no credential
         }
-        let by = self.settings.gate.enter(head, method == TusMethod::Head)?;
-        if let Target::Upload(id) = &target {
-            self.engine.permit(id, &by.who).await?;
-        }
+        let is_head = method == TusMethod::Head;
+        let by = self.settings.gate.enter(head, is_head)?;
         let id = match &target {
             Target::Upload(id) => Some(id),
             Target::Collection | Target::Garbage => None,
         };
-        let is_head = method == TusMethod::Head;
+        if let Some(id) = id {
+            self.engine.permit(id, &by.who).await?;
+        }
         self.engine.may_access(is_head, id).await?;
         match (method, target) {
             (TusMethod::Options, _) => Ok(options::answer(self)),

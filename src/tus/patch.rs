@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use http_body::Body;
 
 use super::Door;
@@ -48,7 +48,7 @@ where
         appended => appended?,
     };
     let said = door.engine.finished(id).await?;
-    let response = respond::appended(StatusCode::NO_CONTENT, &appended);
+    let response = respond::appended(&appended);
     Ok(respond::dressed(response, said.as_ref()))
 }
 

@@ -3,12 +3,11 @@
 use http::{HeaderValue, Response, StatusCode};
 
 pub use crate::answer::{BoxError, ResponseBody};
-pub(super) use crate::answer::{set, set_text};
+pub(super) use crate::answer::{dressed, set, set_text};
 
 use crate::answer;
 use crate::engine::Appended;
 use crate::error::Reject;
-use crate::hooks::Answer;
 use crate::protocol::expires::http_date;
 use crate::protocol::{expires, offset, version};
 use crate::upload::Millis;
@@ -28,17 +27,6 @@ pub(super) fn problem(reject: &Reject, without_body: bool) -> Response<ResponseB
     versioned(answer::problem(reject, without_body))
 }
 
-/// With what a hook says, if one was asked.
-pub(super) fn dressed(
-    mut response: Response<ResponseBody>,
-    said: Option<&Answer>,
-) -> Response<ResponseBody> {
-    if let Some(said) = said {
-        answer::dress(&mut response, said, false);
-    }
-    response
-}
-
 fn versioned(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let version = HeaderValue::from_static(version::VERSION);
     set(&mut response, version::NAME, version);
@@ -53,8 +41,8 @@ pub(super) fn set_expires(response: &mut Response<ResponseBody>, at: Option<Mill
 }
 
 /// The answer to bytes that were taken.
-pub(super) fn appended(status: StatusCode, appended: &Appended) -> Response<ResponseBody> {
-    let mut response = empty(status);
+pub(super) fn appended(appended: &Appended) -> Response<ResponseBody> {
+    let mut response = empty(StatusCode::NO_CONTENT);
     set(&mut response, offset::NAME, appended.offset.into());
     set_expires(&mut response, appended.expires);
     response

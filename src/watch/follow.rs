@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Settings;
+use crate::clock::now;
 use crate::engine::Engine;
 use crate::error::Reject;
 use crate::progress::{Mailbox, Told, event};
@@ -155,16 +155,26 @@ impl Follower {
             }
             self.tokens.push(token);
         }
+        if request.subscribe.is_empty() {
+            return refused;
+        }
+        let who = self.who();
         for id in &request.subscribe {
-            refused.extend(self.follow(id, request.since.get(id).copied()).await);
+            let since = request.since.get(id).copied();
+            refused.extend(self.follow(id, since, &who).await);
         }
         refused
     }
 
     /// Follows an upload; the answer says why not. One that is not there, one of somebody else, and what is no id at all
-    /// are answered alike.
-    pub(super) async fn follow(&mut self, text: &str, since: Option<u64>) -> Option<String> {
-        let reject = match self.try_follow(text, since).await {
+    /// are answered alike. `who` is of now: a token may have ended since it was shown.
+    pub(super) async fn follow(
+        &mut self,
+        text: &str,
+        since: Option<u64>,
+        who: &Result<Who, Unauthorized>,
+    ) -> Option<String> {
+        let reject = match self.try_follow(text, since, who).await {
             Ok(()) => return None,
             Err(reject) => reject,
         };
@@ -181,7 +191,12 @@ impl Follower {
         self.tokens.iter().map(String::as_str)
     }
 
-    async fn try_follow(&mut self, text: &str, since: Option<u64>) -> Result<(), Reject> {
+    async fn try_follow(
+        &mut self,
+        text: &str,
+        since: Option<u64>,
+        who: &Result<Who, Unauthorized>,
+    ) -> Result<(), Reject> {
         if text == ALL {
             self.may_follow_all()?;
             self.engine.watch_all(&mut self.mailbox);
@@ -191,18 +206,12 @@ impl Follower {
         if self.mailbox.len() >= self.most && !self.mailbox.follows(&id) {
             return Err(Reject::TooManySubscriptions { most: self.most });
         }
-        self.engine.permit(&id, &self.who()?).await?;
+        let who = who.as_ref().map_err(|unauthorized| *unauthorized)?;
+        self.engine.permit(&id, who).await?;
         self.engine.watch(&mut self.mailbox, &id, since).await
     }
 }
 
 fn refusal(text: &str, reject: &Reject) -> String {
     event::error(Some(text), now(), reject.wire().1, &reject.detail())
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

@@ -8,8 +8,8 @@ mod ws;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::ORIGIN;
+use http::{Method, Request, Response, StatusCode};
 
 use self::follow::{Asked, Follower};
 use crate::answer::{ResponseBody, empty, problem, set_text};
@@ -72,7 +72,7 @@ impl App {
         let preflight = request.method() == Method::OPTIONS;
         let head_only = request.method() == Method::HEAD;
         let answer = self.door.dispatch(request).await;
-        let mut answer = answer.unwrap_or_else(|reject| refusal(&reject, head_only));
+        let mut answer = answer.unwrap_or_else(|reject| problem(&reject, head_only));
         if head_only {
             // A stream of events would have no end.
             *answer.body_mut() = empty(answer.status()).into_body();
@@ -124,16 +124,4 @@ impl Door {
             }
         }
     }
-}
-
-/// A refusal. 426 must say to what. Source: RFC 9110, 15.5.22; RFC 6455, 4.2.2.
-fn refusal(reject: &Reject, without_body: bool) -> Response<ResponseBody> {
-    let mut answer = problem(reject, without_body);
-    if matches!(reject, Reject::UpgradeRequired) {
-        let headers = answer.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    }
-    answer
 }

@@ -51,9 +51,10 @@ pub(super) async fn answer(
     // A client that lost its connection comes back after a second.
     let mut first = String::from("retry: 1000\n\n");
     let mut numbers = Vec::with_capacity(asked.uploads.len());
+    let who = follower.who();
     for (at, text) in asked.uploads.iter().enumerate() {
         let since = known.as_ref().map(|known| known[at]);
-        if let Some(refused) = follower.follow(text, since).await {
+        if let Some(refused) = follower.follow(text, since, &who).await {
             write(&mut first, None, &refused);
         }
         numbers.push((text.parse().ok(), since.unwrap_or(0)));

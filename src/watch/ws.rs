@@ -160,8 +160,9 @@ impl Session {
     }
 
     async fn speak(&mut self, asked: Asked) -> End {
+        let who = self.follower.who();
         for text in &asked.uploads {
-            if let Some(refused) = self.follower.follow(text, None).await
+            if let Some(refused) = self.follower.follow(text, None, &who).await
                 && let Some(end) = self.send(Message::text(refused)).await
             {
                 return end;

@@ -1,9 +1,8 @@
 // Which uploads are shown, in which order, and which page of them.
 import { element, write } from './admin-table.js';
-import { KINDS, counted, number } from './admin-words.js';
+import { KINDS, STATUSES, counted, number } from './admin-words.js';
 
 const $ = (id) => document.getElementById(id);
-const STATUSES = ['active', 'assembling', 'completed', 'failed', 'cancelled', 'expired'];
 const OPEN = ['active', 'assembling'];
 
 export class Filters {

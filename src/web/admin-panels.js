@@ -3,7 +3,6 @@ import { element, write } from './admin-table.js';
 import * as words from './admin-words.js';
 
 const $ = (id) => document.getElementById(id);
-const STATUSES = ['active', 'assembling', 'completed', 'failed', 'cancelled', 'expired'];
 
 /** Children of a list by a key: each is updated where it stands, and made or removed only when it comes or goes. */
 function keyed(parent, items, make, update) {
@@ -48,8 +47,8 @@ function stack(bar, parts) {
 
 export function storage(told) {
   const { disk, by_status: amounts, reclaimable, expiring_within_an_hour: soon } = told;
-  const sum = STATUSES.reduce((all, status) => all + amounts[status].allocated_bytes, 0);
-  const counts = STATUSES.reduce((all, status) => all + amounts[status].uploads, 0);
+  const sum = words.STATUSES.reduce((all, status) => all + amounts[status].allocated_bytes, 0);
+  const counts = words.STATUSES.reduce((all, status) => all + amounts[status].uploads, 0);
   if (disk) {
     const [free, size] = [disk.free_bytes, Math.max(disk.size_bytes, 1)];
     write($('disk-text'), `${words.bytes(free)} of ${words.bytes(disk.size_bytes)} free (${words.percent(free, size)})`);
@@ -60,7 +59,7 @@ export function storage(told) {
     write($('disk-text'), 'The store cannot tell how much space there is.');
   }
   write($('uploads-text'), `${words.bytes(sum)} in ${words.counted(counts, 'upload')}, ${words.counted(told.files, 'file')}`);
-  const parts = STATUSES.map((key) => ({ key, ...amounts[key], share: sum > 0 ? amounts[key].allocated_bytes / sum : 0 }));
+  const parts = words.STATUSES.map((key) => ({ key, ...amounts[key], share: sum > 0 ? amounts[key].allocated_bytes / sum : 0 }));
   stack($('uploads-bar'), parts);
   keyed($('uploads-legend'), parts.filter((part) => part.uploads > 0 || part.allocated_bytes > 0),
     (part) => element('li', {}, element('span', { class: 'swatch', 'data-part': part.key, 'aria-hidden': 'true' }), element('span', { text: part.key }), element('b')),

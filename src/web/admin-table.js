@@ -19,7 +19,6 @@ function attribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-export const open = (upload) => upload.status === 'active' || upload.status === 'assembling';
 /** What the server lets an operator cancel: whatever is not complete and not over. */
 const cancellable = (upload) => upload.status === 'active' || upload.status === 'failed';
 const short = (id) => (id.length > 23 ? `${id.slice(0, 8)}…${id.slice(-8)}` : id);

@@ -59,6 +59,8 @@ export const clock = (time) => CLOCK.format(time);
 export const date = (text) => (text ? DATE.format(new Date(text)) : '–');
 
 export const KINDS = { plain: 'file', partial: 'part', final: 'joined' };
+/** What an upload may be, in the order of its life. */
+export const STATUSES = ['active', 'assembling', 'completed', 'failed', 'cancelled', 'expired'];
 /** What an upload is: the server calls a session a final upload. */
 export const kind = (upload) => (upload.session ? 'session' : (KINDS[upload.kind] ?? upload.kind));
 

@@ -136,8 +136,8 @@ export class UploadError extends Error {
 }
 
 /** The error that a failure without an answer is. */
-export function unanswered(code = 'network', cause) {
-  return new UploadError(globalThis.navigator?.onLine === false ? 'offline' : code, { cause });
+export function unanswered(code) {
+  return new UploadError(globalThis.navigator?.onLine === false ? 'offline' : code);
 }
 
 /**
