@@ -1,5 +1,6 @@
 //! Many at a time: of a hundred creations as many go through as there is room for, not one more and not one less.
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{User, alice, over_quota, serve, used};
@@ -38,6 +39,19 @@ async fn a_hundred_creations_at_once_fill_the_quota_exactly() {
     assert_eq!(used(&server, "alice").await, (3700, 37));
     server.restart().await;
     over_quota(&alice(&server).ask(1).await, 3700, 3700);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_sessions_at_once_fill_the_quota_exactly() {
+    let (server, _dir) = serve("", |config| config.limits.quota = 3700).await;
+    let user = alice(&server);
+    let initialize = |_| async move {
+        let post = user.client.request("POST", "/uploads/initialize");
+        let ask = json!({ "filename": "f", "size": 100 });
+        user.own(post.body(ask.to_string())).send().await.status
+    };
+    went_through(&hundred(initialize).await, (201, 37), 403);
+    assert_eq!(used(&server, "alice").await, (3700, 37));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

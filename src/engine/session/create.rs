@@ -115,7 +115,8 @@ impl Inner {
         let chunk_size = self.chunk_size(&new)?;
         let by = new.by.as_deref();
         self.judge_type(Some(&new.metadata), by, false)?;
-        let id = UploadId::random();
+        // Under the session's own name: its record takes the reservation's place.
+        let (id, _held) = self.name_for(new.id).await?;
         let _reserved = self.reserve(&id, by, (new.size, true))?;
         let token = token()?;
         let facts = Facts {
@@ -127,7 +128,6 @@ impl Inner {
             file_hash: new.file_hash,
             token: Sum::of(token.as_bytes()),
         };
-        let (id, _held) = self.name_for(new.id).await?;
         let record = Record {
             owner: new.by.as_ref().map(|user| user.id.clone()),
             ..Record::new(Kind::Final, Some(new.size), now())
