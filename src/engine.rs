@@ -61,7 +61,7 @@ use crate::clock::millis;
 pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
 use crate::error::Reject;
-use crate::hooks::{Answer, Event, Hooks, cause};
+use crate::hooks::{Hooks, cause};
 use crate::lock::{Guard, Locker};
 use crate::meter::Meter;
 use crate::progress::Hub;
@@ -392,8 +392,8 @@ impl Inner {
             return self.change_chunk(entry, record, promise, more).await;
         }
         let mut details = more.details;
-        if completes && self.options.hooks.wants(Event::PreFinish) {
-            details.push((Detail::Finish, Some(load::encode(&None::<Answer>))));
+        if completes {
+            details.extend(self.unasked());
         }
         let letters = self.letters_of(entry, Some(&before), &record);
         // Who is told of it must not be told of what a crash undoes.

@@ -1,8 +1,7 @@
 //! What is charged to whom: every change of a record is told to the ledger here, and what is to be stored is held there first.
 
-use super::session::ChunkOf;
+use super::walk::is_chunk;
 use super::{Inner, load};
-use crate::blob::Blob;
 use crate::error::Reject;
 use crate::security::quota::{self, Bounds, Excess, Hold, New, Role};
 use crate::security::types::Declared;
@@ -41,14 +40,10 @@ impl Made {
     fn of<'d>(id: &UploadId, kind: Kind, detail: impl Fn(Detail) -> Option<&'d [u8]>) -> Self {
         match kind {
             Kind::Plain => Self::Whole,
-            Kind::Partial => {
-                let segments = detail(Detail::Segments).map(|list| load::decode(id, list));
-                let blob = segments.and_then(Result::ok).map(Blob::Segments);
-                match blob.and_then(|blob| ChunkOf::found(id, &blob)) {
-                    Some(_) => Self::Chunk,
-                    None => Self::Whole,
-                }
-            }
+            Kind::Partial => match detail(Detail::Segments) {
+                Some(segments) if is_chunk(id, segments) => Self::Chunk,
+                _ => Self::Whole,
+            },
             Kind::Final => match detail(Detail::Parts).map(|list| load::decode(id, list)) {
                 Some(Ok(parts)) => Self::Final(parts),
                 _ => Self::Whole,
@@ -178,36 +173,21 @@ impl Inner {
         Ok(types.of_user(own).judge(&declared, part)?)
     }
 
-    /// An upload that the walk at the start has seen.
+    /// An upload that the walk at the start has seen, which shows no chunks.
     pub(super) fn found(&self, found: &mut Found, id: UploadId, record: &Record) {
-        match record.kind {
-            _ if record.is_tombstone() => {}
-            // Perhaps a chunk.
-            Kind::Partial if ChunkOf::named(&id).is_some() => {
-                found.chunks.push((id, record.clone()));
-            }
-            Kind::Plain | Kind::Partial => {
-                self.ledger.found(&id, record);
-            }
-            Kind::Final => {
-                let role = self.ledger.found(&id, record);
-                found.finals.push((id, record.created, role));
-            }
+        if record.is_tombstone() {
+            return;
         }
-        if record.kind == Kind::Partial && !record.is_tombstone() {
-            found.oldest_part = found.oldest_part.min(record.created);
+        let role = self.ledger.found(&id, record);
+        match record.kind {
+            Kind::Plain => {}
+            Kind::Partial => found.oldest_part = found.oldest_part.min(record.created),
+            Kind::Final => found.finals.push((id, record.created, role)),
         }
     }
 
-    /// What the walk left open: which parts are chunks, and which finals name which parts.
+    /// What the walk left open: which finals name which parts.
     pub(super) async fn open_ledger(&self, found: Found) -> Result<(), Reject> {
-        for (id, record) in found.chunks {
-            let segments = self.state.detail(&id, Detail::Segments).await?;
-            let made = Made::of(&id, record.kind, |_| segments.as_deref());
-            if !matches!(made, Made::Chunk) {
-                self.ledger.found(&id, &record);
-            }
-        }
         for (id, created, role) in found.finals {
             // A part is there before its final: one that is older than all that are there has none of them.
             if created.saturating_add(CLOCK) < found.oldest_part {
@@ -226,7 +206,6 @@ impl Inner {
 
 /// What is looked at once the walk at the start has seen all records.
 pub(super) struct Found {
-    chunks: Vec<(UploadId, Record)>,
     finals: Vec<(UploadId, Millis, Role)>,
     oldest_part: Millis,
 }
@@ -234,7 +213,6 @@ pub(super) struct Found {
 impl Default for Found {
     fn default() -> Self {
         Self {
-            chunks: Vec::new(),
             finals: Vec::new(),
             oldest_part: Millis::MAX,
         }

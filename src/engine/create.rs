@@ -12,7 +12,6 @@ use super::{Create, Inner, View, load, now, view};
 use crate::blob::{Blob, File};
 use crate::config::Durability;
 use crate::error::Reject;
-use crate::hooks::{Answer, Event};
 use crate::lock::Guard;
 use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise};
@@ -94,8 +93,8 @@ impl Inner {
         let letters = self.letters_of(&entry, None, &record);
         let store = async {
             let mut details = details(&entry);
-            if record.is_complete() && self.options.hooks.wants(Event::PreFinish) {
-                details.push((Detail::Finish, Some(load::encode(&None::<Answer>))));
+            if record.is_complete() {
+                details.extend(self.unasked());
             }
             let change = Change {
                 details,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::overview::refuse_what_stays;
 use super::session::ChunkOf;
 use super::table::Entry;
 use super::{Engine, Inner, More, load};
@@ -270,6 +271,12 @@ impl Inner {
         }
     }
 
+    /// Of an upload that becomes complete: that the pre-finish hook is still to be asked, where there is one.
+    pub(super) fn unasked(&self) -> Option<(Detail, Option<Vec<u8>>)> {
+        let wanted = self.options.hooks.wants(Event::PreFinish);
+        wanted.then(|| (Detail::Finish, Some(load::encode(&None::<Answer>))))
+    }
+
     /// What the pre-finish hook said of an upload: `None`: it is not asked; `Some(None)`: it is still to be asked.
     pub(super) async fn outcome(&self, id: &UploadId) -> Result<Option<Option<Answer>>, Reject> {
         let stored = self.state.detail(id, Detail::Finish).await?;
@@ -340,12 +347,7 @@ impl Inner {
         if reply.stop_upload && entry.record().status == Status::Active {
             info!(id = %entry.id, "a hook stops this upload");
             entry.image().stopped = Some(reply.answer);
-            let judge = |entry: &Entry| {
-                let complete = entry.record().is_complete();
-                let so = Err(Reject::AlreadyComplete);
-                if complete { so } else { Ok(()) }
-            };
-            if let Err(reject) = self.terminate(&entry.id, judge).await {
+            if let Err(reject) = self.terminate(&entry.id, refuse_what_stays).await {
                 warn!(id = %entry.id, %reject, "an upload that a hook stops goes on");
                 entry.image().stopped = None;
             }

@@ -1,7 +1,6 @@
 //! Looks every second at the disk's free space and at how many bytes came: what is told of both costs a request nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -62,31 +61,21 @@ pub struct Space {
     pub level: Level,
 }
 
-/// What was seen last.
+/// What was seen last; `None`: nothing yet, or the store cannot tell.
 #[derive(Debug, Default)]
-pub(super) struct Levels {
-    free: AtomicU64,
-    /// 0: the store cannot tell.
-    total: AtomicU64,
-    level: AtomicU8,
-}
+pub(super) struct Levels(Mutex<Option<Space>>);
 
 impl Levels {
+    fn seen(&self) -> MutexGuard<'_, Option<Space>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn level(&self) -> Level {
-        match self.level.load(Ordering::Relaxed) {
-            0 => Level::Green,
-            1 => Level::Yellow,
-            _ => Level::Red,
-        }
+        self.seen().map_or(Level::Green, |space| space.level)
     }
 
     pub(super) fn space(&self) -> Option<Space> {
-        let total = self.total.load(Ordering::Relaxed);
-        (total > 0).then(|| Space {
-            free: self.free.load(Ordering::Relaxed),
-            total,
-            level: self.level(),
-        })
+        self.seen().filter(|space| space.total > 0)
     }
 
     /// Whether an upload may be begun.
@@ -116,17 +105,14 @@ impl Inner {
             Ok(None) => return,
             Err(error) => return warn!(%error, "how much space is free cannot be told"),
         };
-        let watch = &self.levels;
-        watch.free.store(free, Ordering::Relaxed);
-        watch.total.store(total, Ordering::Relaxed);
-        let before = watch.level();
+        let before = self.levels.level();
         let warn_at = self.options.disk_warn.of(total);
         let stop_at = self.options.disk_stop.of(total);
         let level = before.next(free, warn_at, stop_at);
+        *self.levels.seen() = Some(Space { free, total, level });
         if level == before {
             return;
         }
-        watch.level.store(level as u8, Ordering::Relaxed);
         self.hub.tell_disk(level.name(), free, total);
         match level {
             Level::Red => error!(free, stop_at, "THE DISK IS NEARLY FULL: no new uploads"),

@@ -90,7 +90,6 @@ pub(super) struct Posted {
 }
 
 /// What is on its way.
-#[derive(Default)]
 pub(super) struct Outbox {
     last: AtomicU64,
     lanes: Mutex<HashMap<Lane, VecDeque<u64>>>,
@@ -98,7 +97,7 @@ pub(super) struct Outbox {
     /// One for each receiver.
     permits: Vec<Semaphore>,
     /// To the task that puts letters into their lanes.
-    posted: Option<UnboundedSender<(Lane, u64)>>,
+    posted: UnboundedSender<(Lane, u64)>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,9 +109,11 @@ impl Outbox {
     pub(super) fn new(receivers: usize) -> (Self, UnboundedReceiver<(Lane, u64)>) {
         let (posted, incoming) = unbounded_channel();
         let outbox = Self {
+            last: AtomicU64::default(),
+            lanes: Mutex::default(),
+            dead: Mutex::default(),
             permits: (0..receivers).map(|_| Semaphore::new(AT_A_TIME)).collect(),
-            posted: Some(posted),
-            ..Self::default()
+            posted,
         };
         (outbox, incoming)
     }
@@ -242,10 +243,8 @@ impl Inner {
     /// Brings letters on their way that are stored.
     pub(super) fn send(&self, posted: Vec<Posted>) {
         for post in posted {
-            if let Some(to) = &self.outbox.posted {
-                // At the end nobody takes them: they are found at the next start.
-                let _ = to.send((post.lane, post.number));
-            }
+            // At the end nobody takes them: they are found at the next start.
+            let _ = self.outbox.posted.send((post.lane, post.number));
         }
     }
 
@@ -375,7 +374,8 @@ impl Inner {
         let Err(fault) = brought else {
             debug!(number, %event, upload = %letter.upload, "a hook was told");
             // Should this be lost, it is told again.
-            return self.rewrite(number, None).await;
+            self.rewrite(number, None).await;
+            return true;
         };
         self.meter.hook_faults.one(event.name());
         let age = now().saturating_sub(letter.since);
@@ -389,9 +389,9 @@ impl Inner {
         letter.dead = Some(dead.clone());
         let listed = DeadLetter::of(number, &letter, dead);
         locked(&self.outbox.dead).insert(number, listed);
-        let written = self.rewrite(number, Some(&letter)).await;
+        self.rewrite(number, Some(&letter)).await;
         self.forget_oldest().await;
-        written
+        true
     }
 
     /// What a completed upload's hook is told after it was asked is not told before.
@@ -421,7 +421,7 @@ impl Inner {
         }
     }
 
-    async fn rewrite(&self, number: u64, letter: Option<&Letter>) -> bool {
+    async fn rewrite(&self, number: u64, letter: Option<&Letter>) {
         let letters = vec![(number, letter.map(load::encode))];
         let written = self
             .state
@@ -430,7 +430,6 @@ impl Inner {
         if let Err(error) = &written {
             warn!(number, %error, "the outbox cannot be written");
         }
-        true
     }
 
     async fn forget_oldest(&self) {

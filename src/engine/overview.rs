@@ -201,8 +201,7 @@ impl Engine {
     pub async fn label(&self, upload: &Summary) -> Result<Label, Reject> {
         let inner = &self.inner;
         let is_final = upload.record.kind == Kind::Final;
-        let loaded = inner.table.loaded(std::iter::once(&upload.id)).pop();
-        let Some(entry) = loaded.flatten() else {
+        let Some(entry) = inner.table.glance(&upload.id) else {
             let metadata = inner.state.detail(&upload.id, Detail::Metadata).await?;
             let session = inner.state.detail(&upload.id, Detail::Session);
             return Ok(Label {
@@ -357,7 +356,8 @@ fn filename(metadata: &[u8]) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-fn refuse_what_stays(entry: &Entry) -> Result<(), Reject> {
+/// What is complete stays, and of a session nothing is ended but all of it.
+pub(super) fn refuse_what_stays(entry: &Entry) -> Result<(), Reject> {
     if entry.is_chunk() {
         return Err(Reject::ChunkOfSession);
     }

@@ -237,6 +237,11 @@ impl Table {
         Some(entry)
     }
 
+    /// The upload, if it is in memory; it is not kept there for it.
+    pub(crate) fn glance(&self, id: &UploadId) -> Option<Arc<Entry>> {
+        self.slots().get(id)?.get().cloned()
+    }
+
     /// Uploads that bytes come for now.
     pub(crate) fn running(&self) -> Vec<Arc<Entry>> {
         let slots = self.slots();

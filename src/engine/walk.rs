@@ -94,7 +94,7 @@ impl Inner {
     }
 
     /// Whether the stored blob of an upload is a chunk's.
-    async fn is_chunk_by_blob(&self, id: &UploadId) -> Result<bool, Reject> {
+    pub(super) async fn is_chunk_by_blob(&self, id: &UploadId) -> Result<bool, Reject> {
         let stored = self.state.detail(id, Detail::Segments).await?;
         Ok(stored.is_some_and(|stored| is_chunk(id, &stored)))
     }
@@ -104,8 +104,7 @@ impl Inner {
         if ChunkOf::named(&change.id).is_none() {
             return false;
         }
-        let loaded = self.table.loaded(std::iter::once(&change.id)).pop();
-        if let Some(entry) = loaded.flatten() {
+        if let Some(entry) = self.table.glance(&change.id) {
             return entry.is_chunk();
         }
         let mut details = change.details.iter();
@@ -135,7 +134,7 @@ impl Inner {
 struct Parents(Option<UploadId>);
 
 /// Whether an upload's stored segments are a chunk's.
-fn is_chunk(id: &UploadId, segments: &[u8]) -> bool {
+pub(super) fn is_chunk(id: &UploadId, segments: &[u8]) -> bool {
     let segments = super::load::decode(id, segments);
     segments.is_ok_and(|segments| ChunkOf::found(id, &Blob::Segments(segments)).is_some())
 }

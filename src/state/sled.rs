@@ -86,13 +86,17 @@ fn get(view: &View, id: &UploadId) -> Result<Option<Record>, StateError> {
         .ok_or_else(|| StateError::Damaged(id.clone()))
 }
 
-fn detail(view: &View, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
+/// A value in pieces; read again where `range` falls into the middle of a change.
+fn whole<I: Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>>(
+    range: impl Fn() -> I,
+    failed: impl Fn(sled::Error) -> StateError,
+    damaged: impl FnOnce() -> StateError,
+) -> Result<Option<Vec<u8>>, StateError> {
     for _ in 0..REREADS {
-        let pieces = view.prefix(&keys::detail(id, detail));
-        let pieces: Vec<_> = pieces
+        let pieces: Vec<_> = range()
             .map(|item| item.map(|(_, piece)| piece))
             .collect::<Result<_, _>>()
-            .map_err(|error| read_error(id, error))?;
+            .map_err(&failed)?;
         if pieces.is_empty() {
             return Ok(None);
         }
@@ -102,7 +106,14 @@ fn detail(view: &View, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>,
         // Read in the middle of a change, or damaged.
         std::thread::yield_now();
     }
-    Err(StateError::Damaged(id.clone()))
+    Err(damaged())
+}
+
+fn detail(view: &View, id: &UploadId, detail: Detail) -> Result<Option<Vec<u8>>, StateError> {
+    let prefix = keys::detail(id, detail);
+    let failed = |error| read_error(id, error);
+    let damaged = || StateError::Damaged(id.clone());
+    whole(|| view.prefix(&prefix), failed, damaged)
 }
 
 fn scan(
@@ -172,26 +183,13 @@ fn letters(
 }
 
 fn letter(view: &View, number: u64) -> Result<Option<Vec<u8>>, StateError> {
-    let store = |why: String| StateError::Store(why);
-    for _ in 0..REREADS {
-        // No prefix: a number may end with the last byte there is.
-        let next = number.checked_add(1);
-        let end = next.map_or_else(|| keys::LETTERS_END.to_vec(), keys::letter);
-        let pieces = view.range(Bound::Included(keys::letter(number)), end);
-        let pieces: Vec<_> = pieces
-            .map(|item| item.map(|(_, piece)| piece))
-            .collect::<Result<_, _>>()
-            .map_err(|error| store(error.to_string()))?;
-        if pieces.is_empty() {
-            return Ok(None);
-        }
-        if let Some(whole) = keys::join(&pieces) {
-            return Ok(Some(whole));
-        }
-        // Read in the middle of a change, or damaged.
-        std::thread::yield_now();
-    }
-    Err(store(format!("letter {number} is damaged")))
+    // No prefix: a number may end with the last byte there is.
+    let next = number.checked_add(1);
+    let end = next.map_or_else(|| keys::LETTERS_END.to_vec(), keys::letter);
+    let range = || view.range(Bound::Included(keys::letter(number)), end.clone());
+    let failed = |error: sled::Error| StateError::Store(error.to_string());
+    let damaged = || StateError::Store(format!("letter {number} is damaged"));
+    whole(range, failed, damaged)
 }
 
 #[async_trait]

@@ -103,13 +103,7 @@ impl Inner {
         let Some(of) = ChunkOf::named(id).filter(|_| record.kind == Kind::Partial) else {
             return false;
         };
-        let Ok(Some(segments)) = self.state.detail(id, Detail::Segments).await else {
-            return false;
-        };
-        let Ok(segments) = super::super::load::decode(id, &segments) else {
-            return false;
-        };
-        if ChunkOf::found(id, &Blob::Segments(segments)).is_none() {
+        if !self.is_chunk_by_blob(id).await.unwrap_or(false) {
             return false;
         }
         let over = |record: &Record| record.is_complete() || record.is_tombstone();
