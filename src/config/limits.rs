@@ -81,7 +81,7 @@ impl LimitOptions {
     #[must_use]
     pub fn types(&self) -> Types {
         Types {
-            allow: self.allow_types.clone(),
+            allow: Some(self.allow_types.clone()).filter(|list| !list.is_empty()),
             deny: self.deny_types.clone(),
             allow_extensions: self.allow_extensions.clone(),
             deny_extensions: self.deny_extensions.clone(),

@@ -154,8 +154,8 @@ impl Declared {
 /// What is taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Types {
-    /// Nothing but these; empty: everything.
-    pub allow: MediaTypes,
+    /// Nothing but these; `None`: everything.
+    pub allow: Option<MediaTypes>,
     /// None of these.
     pub deny: MediaTypes,
     /// No name but with one of these; empty: every name.
@@ -190,12 +190,11 @@ impl Types {
         let own = own.map(|own| {
             // What cannot be understood allows nothing; where lists are read from files it is refused there.
             let one = |name: &String| MediaTypes::of([name.as_str()]).ok();
-            let list: Vec<String> = own.iter().filter_map(one).flat_map(|list| list.0).collect();
-            let nothing = || vec![String::new()];
-            MediaTypes(if list.is_empty() { nothing() } else { list })
+            let list = own.iter().filter_map(one).flat_map(|list| list.0);
+            MediaTypes(list.collect())
         });
         Self {
-            allow: own.unwrap_or_else(|| self.allow.clone()),
+            allow: own.or_else(|| self.allow.clone()),
             ..self.clone()
         }
     }
@@ -213,11 +212,12 @@ impl Types {
     pub fn judge(&self, declared: &Declared, part: bool) -> Result<(), NotAllowed> {
         match &declared.media {
             Some(media)
-                if self.deny.has(media) || !(self.allow.is_empty() || self.allow.has(media)) =>
+                if self.deny.has(media)
+                    || self.allow.as_ref().is_some_and(|allow| !allow.has(media)) =>
             {
                 return Err(NotAllowed::Media(media.clone()));
             }
-            None if !self.allow.is_empty() && !part => return Err(NotAllowed::NoMedia),
+            None if self.allow.is_some() && !part => return Err(NotAllowed::NoMedia),
             _ => {}
         }
         let allow = &self.allow_extensions;
@@ -240,7 +240,7 @@ mod tests {
 
     fn types(allow: &str, deny: &str, allow_extensions: &str, deny_extensions: &str) -> Types {
         Types {
-            allow: allow.parse().unwrap(),
+            allow: Some(allow.parse::<MediaTypes>().unwrap()).filter(|list| !list.is_empty()),
             deny: deny.parse().unwrap(),
             allow_extensions: allow_extensions.parse().unwrap(),
             deny_extensions: deny_extensions.parse().unwrap(),
@@ -333,6 +333,9 @@ mod tests {
         assert!(own.judge(&says("image/gif", ""), false).is_err());
         let nothing = rules.of_user(Some(&[]));
         assert!(nothing.judge(&says("image/png", ""), false).is_err());
+        for blank in [" ", "; charset=utf-8"] {
+            assert!(nothing.judge(&says(blank, ""), false).is_err(), "{blank:?}");
+        }
         assert_eq!(rules.of_user(None), rules);
     }
 
