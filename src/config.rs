@@ -50,7 +50,7 @@ pub struct Config {
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
     /// Listen on a Unix socket at this path, and on no TCP port.
-    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "PATH", value_parser = path())]
     pub unix_sock: Option<PathBuf>,
     /// Path under which uploads are created and found.
     #[arg(long, value_name = "PATH", default_value = "/files/")]
@@ -299,13 +299,7 @@ impl Config {
     /// What the CORS options say together.
     #[must_use]
     pub fn cors(&self) -> CorsOptions {
-        let list = |text: &str| {
-            text.split(',')
-                .map(str::trim)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
+        let list = |text: &str| units::list(text).map(str::to_owned).collect();
         CorsOptions {
             allow_origin: self.cors_allow_origin.clone(),
             allow_credentials: self.cors_allow_credentials,
@@ -322,6 +316,11 @@ impl Default for Config {
     fn default() -> Self {
         args::defaults()
     }
+}
+
+/// A path; an empty one can be given, which clap's own parser refuses.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 fn at<E: ToString>(option: &'static str) -> impl FnOnce(E) -> ConfigError {

@@ -292,6 +292,7 @@ pub enum Reject {
 /// The code of a refusal, for whoever counts answers: an extension of the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Code(pub &'static str);
+
 /// Chunks that are missing: all of them as ranges as far as those go, and the first ones by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {

@@ -85,6 +85,13 @@ fn scaled(amount: &str, unit: u128) -> Option<u128> {
     Some(u128::from(whole) * unit + below)
 }
 
+/// What stands between commas, without blanks around it; what is empty is passed over.
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
 /// Bytes: `1000`, `64K`, `64KiB` (1024 each), `64KB` (1000 each), up to P; the suffix without regard to case.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
 use super::file::{self, Values};
 use super::settings::Settings;
 use super::tusd::{Fate, Foreign, foreign};
-use super::{Config, units};
+use super::{Config, path, units};
 
 /// A command line, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +77,7 @@ fn command(environment: bool) -> Command {
     let file = Arg::new(CONFIG)
         .long("config")
         .value_name("FILE")
-        .value_parser(OsStringValueParser::new().map(PathBuf::from))
+        .value_parser(path())
         .help("TOML file of options, named as here without the dashes: max-size = \"2GiB\". The command line and the environment win over it");
     let file = if environment {
         file.env("HIGHWATER_CONFIG")

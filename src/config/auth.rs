@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::{ConfigError, at};
+use super::{ConfigError, at, path};
 use crate::security::auth::{Auth, Expect, Forward, Kept, Trusted, UserHeader};
 
 /// How users are told apart.
@@ -29,7 +28,7 @@ pub struct AuthOptions {
     pub auth: AuthMode,
     /// With --auth token: a TOML file of users and their tokens, as the README shows. With
     /// --auth jwt: a public key in PEM, a JWK set, or a secret. It is read again when it changes.
-    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub auth_file: Option<PathBuf>,
     /// Audience that a JSON Web Token must name.
     #[arg(long, value_name = "TEXT")]

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::{ConfigError, at};
+use super::{ConfigError, at, path};
 use crate::hooks::file::FileWay;
 use crate::hooks::http::{HttpOptions, HttpWay};
 use crate::hooks::{Events, Hooks, Sink};
@@ -36,7 +35,7 @@ pub struct HooksOptions {
     #[arg(long, value_name = "TEXT", default_value = "", hide_env_values = true)]
     pub hooks_http_secret: String,
     /// Directory of programs that are run as hooks, each named as its event.
-    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub hooks_dir: Option<PathBuf>,
     /// The longest that such a program may run; then it is killed, and what it has started.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
@@ -102,8 +101,7 @@ impl HooksOptions {
                 return Err(at(option)("more than 0"));
             }
         }
-        let forwarded = self.hooks_http_forward_headers.split(',').map(str::trim);
-        let forwarded = forwarded.filter(|name| !name.is_empty()).map(str::to_owned);
+        let forwarded = units::list(&self.hooks_http_forward_headers).map(str::to_owned);
         let mut hooks = Hooks::new(sinks, forwarded.collect());
         hooks.interval = self.progress_hooks_interval;
         hooks.backoff = self.hooks_http_backoff;

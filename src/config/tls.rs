@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::{ConfigError, at};
+use super::{ConfigError, at, path};
 use crate::security::kept::Kept;
 use crate::security::tls::{Tls, TlsMode};
 
@@ -14,10 +13,10 @@ use crate::security::tls::{Tls, TlsMode};
 pub struct TlsOptions {
     /// Certificate in PEM, with the intermediate ones after it: with it and --tls-key the server speaks TLS, and nothing
     /// else. Both are read again when they change, and on SIGHUP.
-    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's private key in PEM.
-    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub tls_key: Option<PathBuf>,
     /// Versions and ciphers.
     #[arg(long, value_name = "MODE", value_enum, default_value_t = TlsMode::Tls12)]

@@ -23,6 +23,7 @@ use tracing::debug;
 
 use super::{Call, Fault, MOST, Way};
 use crate::clock;
+use crate::protocol::sha256::Sum;
 
 /// `t=<unix seconds>,v1=<hex of HMAC-SHA256 over "<unix seconds>.<body>">`.
 pub const SIGNATURE: &str = "x-highwater-signature";
@@ -232,12 +233,8 @@ pub fn signature(secret: &str, seconds: u64, body: &[u8]) -> String {
     mac.update(stamp.as_bytes());
     mac.update(b".");
     mac.update(body);
-    let mut text = format!("t={stamp},v1=");
-    for byte in mac.finalize().into_bytes() {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let sum = Sum(mac.finalize().into_bytes().into());
+    format!("t={stamp},v1={sum}")
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units;
+
 /// What a hook is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Event {
@@ -85,10 +87,7 @@ impl FromStr for Events {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
+        let names = units::list(text);
         let event = |name: &str| {
             let mut all = Event::ALL.into_iter();
             let names = Event::ALL.map(Event::name).join(" ");

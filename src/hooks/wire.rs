@@ -185,8 +185,8 @@ impl Answer {
             self.body = other.body;
         }
         let named = |name: &str| {
-            let same = |(other, _): &&(String, String)| other.eq_ignore_ascii_case(name);
-            other.headers.iter().any(|pair| same(&pair))
+            let mut others = other.headers.iter();
+            others.any(|(other, _)| other.eq_ignore_ascii_case(name))
         };
         self.headers.retain(|(name, _)| !named(name));
         self.headers.extend(other.headers);

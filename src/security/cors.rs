@@ -125,8 +125,10 @@ impl Cors {
     /// request that is no plain GET; other clients name none.
     #[must_use]
     pub fn admits(cors: Option<&Self>, via: &Via, head: &Parts) -> bool {
-        let own = Origin::of(&head.headers, &head.uri, via);
-        let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| own.is_origin(text));
+        let is_own = |origin: &HeaderValue| {
+            let own = Origin::of(&head.headers, &head.uri, via);
+            origin.to_str().is_ok_and(|text| own.is_origin(text))
+        };
         let mut origins = head.headers.get_all(ORIGIN).iter();
         origins.all(|origin| cors.is_some_and(|cors| cors.allows(origin)) || is_own(origin))
     }

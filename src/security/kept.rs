@@ -1,4 +1,4 @@
-//! Files of credentials: read at start, and anew when they change.
+//! Files of credentials and certificates: read at start, and anew when they change.
 
 use std::fmt::{self, Debug, Formatter};
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::protocol::sha256::Sum;
 
-/// Why a file of credentials is not taken. It never tells what is in it.
+/// Why such a file is not taken. It never tells what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.

@@ -6,6 +6,7 @@
 use std::str::FromStr;
 
 use crate::protocol::metadata::UploadMetadata;
+use crate::units;
 
 /// Media types: `image/png`, `image/*`, `*/*`; without regard to case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,10 +20,6 @@ pub struct Extensions(Vec<String>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not {1}")]
 pub struct NotAList(String, &'static str);
-
-fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|one| !one.is_empty())
-}
 
 fn is_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
@@ -71,7 +68,7 @@ impl FromStr for MediaTypes {
     type Err = NotAList;
 
     fn from_str(text: &str) -> Result<Self, NotAList> {
-        Self::of(items(text))
+        Self::of(units::list(text))
     }
 }
 
@@ -99,21 +96,22 @@ impl FromStr for Extensions {
             good.then(|| bare.to_lowercase())
                 .ok_or_else(|| NotAList(name.into(), "an extension such as png"))
         };
-        items(text).map(checked).collect::<Result<_, _>>().map(Self)
+        units::list(text)
+            .map(checked)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
 /// A media type without its parameters, in small letters.
-#[must_use]
-pub fn essence(media: &str) -> String {
+fn essence(media: &str) -> String {
     let essence = media.split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()
 }
 
 /// What follows the last dot of a file's name, in small letters. Dots and blanks at the end are none of it: some systems drop
 /// them. A name that has a dot at its beginning alone has no extension.
-#[must_use]
-pub fn extension(name: &str) -> Option<String> {
+fn extension(name: &str) -> Option<String> {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let base = base.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
     let (stem, extension) = base.rsplit_once('.')?;

@@ -1,9 +1,9 @@
 //! The server: sockets, connections, and what is around every request. The only place with hyper's wiring.
 //!
-//! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept` and `side` (who
-//! accepts), `first` and `conn` (what a connection
-//! speaks; `tls` before that), `stack` (what is around a request), `doors` (whose a request is), `reload` (what changes while
-//! it runs), `shutdown` (the order of the end).
+//! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept`, `places` and `side`
+//! (who accepts, and how many), `first` and `conn` (what a connection speaks; `tls` before that), `stack` and `body` (what is
+//! around a request), `routes` and `doors` (whose a request is), `reload` (what changes while it runs), `process` and
+//! `shutdown` (the order of the end).
 
 mod accept;
 mod body;
@@ -126,7 +126,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         warn!(%addr, "OTHER MACHINES CAN REACH THIS SERVER, and it asks nobody who they are (--auth none): whoever connects can upload, download and delete");
     }
     let storage = shutdown::Storage { engine, dir };
-    let mut watched = vec![Watched::new("credentials (--auth-file)", auth)];
+    let mut watched = Vec::new();
+    if config.auth.auth_file.is_some() {
+        watched.push(Watched::new("credentials (--auth-file)", auth));
+    }
     if let Some(tls) = &tls {
         watched.push(Watched::new(
             "certificate (--tls-certificate, --tls-key)",
@@ -134,11 +137,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         ));
     }
     let running = start_with(&config, bound, app, tls, Some(storage))?;
-    tokio::spawn(reload::watch(
-        watched,
-        running.asked.clone(),
-        running.stop.clone(),
-    ));
+    if !watched.is_empty() {
+        let (asked, stop) = (running.asked.clone(), running.stop.clone());
+        tokio::spawn(reload::watch(watched, asked, stop));
+    }
     Ok(running)
 }
 

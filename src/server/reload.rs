@@ -1,4 +1,4 @@
-//! What changes without a restart: files of credentials are looked at every two seconds, and at once when asked.
+//! What changes without a restart: files of credentials and certificates are looked at every two seconds, and at once when asked.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -35,8 +35,8 @@ use crate::security::auth::Peer;
 use crate::security::kept::Kept;
 use crate::security::tls::Tls;
 
-/// What a connection holds for as long as it lives.
-type Permit = (OwnedSemaphorePermit, Place);
+/// Where a connection is from, and what it holds for as long as it lives.
+type Permit = (Option<Peer>, OwnedSemaphorePermit, Place);
 
 /// How long health checks under way may take once the server stops.
 const LAST_CHECKS: Duration = Duration::from_secs(1);
@@ -105,11 +105,12 @@ impl<A: App> Side<A> {
     }
 
     fn open<S: Socket>(&self, socket: S, permit: OwnedSemaphorePermit, opening: &TaskTracker) {
-        let Some(place) = self.places.take(socket.peer()) else {
+        let peer = socket.peer();
+        let Some(place) = self.places.take(peer) else {
             debug!("an address has as many connections as --max-connections-per-address");
             return self.stack.meter.turned_away.one();
         };
-        opening.spawn(self.clone().sort(socket, (permit, place)));
+        opening.spawn(self.clone().sort(socket, (peer, permit, place)));
     }
 
     /// Looks at a connection's first bytes and brings it to whoever serves it.
@@ -145,7 +146,7 @@ impl<A: App> Side<A> {
         io: S,
         permit: Permit,
     ) -> io::Result<()> {
-        let peer = io.peer();
+        let peer = permit.0;
         let (loose, workers) = (io.loose()?, self.workers.clone());
         let tasks = self.connections.tasks().clone();
         let serve = async move {

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::{Peer, Unauthorized};
 use crate::security::user::{Limits, User};
+use crate::units;
 
 /// Where proxies that are believed connect from: addresses, networks (`10.0.0.0/8`), or `unix` for the Unix socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,11 +45,7 @@ impl FromStr for Trusted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut trusted = Self::default();
-        for item in text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
+        for item in units::list(text) {
             if item == "unix" {
                 trusted.local = true;
                 continue;

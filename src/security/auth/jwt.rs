@@ -137,9 +137,7 @@ impl Jwt {
             .find_map(|key| decode::<Claims>(token, &key.verifies, &key.rules).ok())
             .map(|data| data.claims)
     }
-}
 
-impl Jwt {
     /// From the file's content.
     pub(super) fn of(text: &[u8], expect: &Expect) -> Result<Self, String> {
         let start = text.trim_ascii_start();

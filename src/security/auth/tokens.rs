@@ -72,7 +72,7 @@ impl Tokens {
             let line = error.span().map_or(0, |span| {
                 text[..span.start.min(text.len())].matches('\n').count() + 1
             });
-            format!("line {line} is not as it should be: tables [[user]] with id, token or token_sha256, and perhaps max_size, quota and types, all of them texts but the last, a list of texts")
+            format!("line {line} is not as it should be: tables [[user]] with id, token or token_sha256, and perhaps what the README names beside them")
         })?;
         if content.user.is_empty() {
             return Err("there is no [[user]] in it".into());

@@ -62,9 +62,7 @@ impl Weight {
             Status::Cancelled | Status::Expired => Self::default(),
         }
     }
-}
 
-impl Weight {
     /// Of a final, without what its parts carry.
     fn of_final(self) -> i128 {
         match self.role {
