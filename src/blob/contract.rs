@@ -404,9 +404,15 @@ pub(super) async fn what_a_join_shares_is_never_cut(store: &dyn BlobStore) {
     let list = joins(store).link(&id("f"), &[(own("a"), 3)]).await.unwrap();
     let joined = Blob::Segments(list);
     assert!(is_fixed(&store.append(&own("a"), 1, None).await));
-    assert!(is_fixed(&store.cut(&own("a"), 1).await));
     // At the end nothing is cut: an empty append is fine.
     put(store, &own("a"), 3, b"").await;
+    // The upload is given a file of its own.
+    store.cut(&own("a"), 2).await.unwrap();
+    assert_eq!(store.stored(&own("a")).await.unwrap(), 2);
+    put(store, &own("a"), 2, b"and more").await;
+    assert_eq!(get(store, &own("a"), 0, 10).await.unwrap(), b"aaand more");
+    let left = everything(store).await;
+    assert!(!left.contains(&File::Draft(id("a"))), "{left:?}");
     // Another upload of that name gets another file.
     put(store, &own("a"), 0, b"b").await;
     assert_eq!(get(store, &own("a"), 0, 1).await.unwrap(), b"b");

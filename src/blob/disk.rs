@@ -190,8 +190,8 @@ impl BlobStore for DiskBlobs {
         let Blob::Own(id) = blob else {
             return Ok(());
         };
-        let file = File::Upload(id.clone());
-        self.pooled(move |shared| shared.cut(&file, to)).await
+        let id = id.clone();
+        self.pooled(move |shared| shared.cut(&id, to)).await
     }
 
     async fn sync(&self, id: &UploadId, blob: &Blob) -> Result<(), BlobError> {

@@ -213,11 +213,17 @@ impl BlobStore for MemoryBlobs {
         let Blob::Own(id) = blob else {
             return Ok(());
         };
-        let files = self.files();
-        match files.bytes(&File::Upload(id.clone())) {
-            Some(bytes) if locked(bytes).len() as u64 > to => files.shrink(bytes, to),
-            _ => Ok(()),
+        let mut files = self.files();
+        let file = File::Upload(id.clone());
+        let bytes = files.bytes(&file).cloned();
+        let Some(bytes) = bytes.filter(|bytes| locked(bytes).len() as u64 > to) else {
+            return Ok(());
+        };
+        if files.shrink(&bytes, to).is_err() {
+            let kept = locked(&bytes)[..index(to)].to_vec();
+            files.put(file, kept);
         }
+        Ok(())
     }
 
     async fn sync(&self, _id: &UploadId, blob: &Blob) -> Result<(), BlobError> {

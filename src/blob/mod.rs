@@ -150,7 +150,8 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn stored(&self, blob: &Blob) -> Result<u64, BlobError>;
 
     /// Cuts the blob to `to` bytes and gives back space reserved past them. Inside a larger file nothing moves and only
-    /// the answer of later `append`s changes.
+    /// the answer of later `append`s changes. What a join has a name for as well stays there; the blob is a copy of its
+    /// first bytes then.
     async fn cut(&self, blob: &Blob, to: u64) -> Result<(), BlobError>;
 
     /// Makes the blob, its sidecar and the names of both survive a power cut.

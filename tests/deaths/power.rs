@@ -10,7 +10,7 @@ use super::check::{Check, Found, Promise};
 use super::load::Load;
 use crate::support::disk::Disk;
 use crate::support::power::{Cut, start_on_boot};
-use crate::support::{Dice, bytes, figure, id, rounds, same, seed, until};
+use crate::support::{Dice, bytes, figure, file_of, id, rounds, same, seed, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_power_cuts_process_tells_nothing_wrong() {
@@ -73,6 +73,9 @@ async fn cuts(mode: &str, promise: Promise) {
         };
         let now = check.all().await;
         println!("{name}: cut {cut}: {now}");
+        if !now.wrong.is_empty() {
+            println!("{}", server.log().join("\n"));
+        }
         assert!(now.wrong.is_empty(), "{name}: cut {cut}: {:#?}", now.wrong);
         found.add(now);
     }
@@ -120,4 +123,29 @@ async fn after_a_power_cut_process_has_what_was_complete_for_a_while() {
     for reply in [server.head(&fresh).await, server.get(&fresh).await] {
         assert_eq!(reply.status, 410, "{reply:?}");
     }
+}
+
+/// The link that a join made is on the disk, and what it was made for is not in the records: the part's bytes past what was
+/// synced go, and the join's stay.
+#[tokio::test]
+async fn after_a_power_cut_a_part_goes_on_whose_file_a_lost_join_shares() {
+    let disk = Disk::ext4(64);
+    let data = disk.path().join("data");
+    let whole = bytes(1, 100_000);
+    let arguments = ["--durability", "process"];
+    let server = start_on_boot(&disk, &data, "one", &arguments);
+    let path = server.partial(100_000).await;
+    assert_eq!(
+        server.patch(&path, 0, &whole[..60_000]).send().await.status,
+        204
+    );
+    server.kill();
+    // Where the sweep for files that belong to nobody does not go.
+    let link = disk.path().join("abcd~0");
+    std::fs::hard_link(file_of(&data, &path), &link).expect("a link");
+    let server = start_on_boot(&disk, &data, "two", &arguments);
+    assert_eq!(server.head(&path).await.number("Upload-Offset"), Some(0));
+    assert_eq!(server.patch(&path, 0, &whole[..]).send().await.status, 204);
+    same(&server.get(&path).await.body, &whole);
+    same(&std::fs::read(&link).expect("the link"), &whole[..60_000]);
 }

@@ -102,16 +102,25 @@ impl Shared {
         Ok(stored)
     }
 
-    pub(super) fn cut(&self, file: &File, to: u64) -> Result<(), BlobError> {
-        let path = self.paths.of(file);
-        self.open.expel(file);
+    pub(super) fn cut(&self, id: &UploadId, to: u64) -> Result<(), BlobError> {
+        let name = File::Upload(id.clone());
+        let path = self.paths.of(&name);
+        self.open.expel(&name);
         let open = || fs::File::options().write(true).open(&path);
         let file = match self.open.open(open) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(|e| fault(&path, e))?,
         };
         let meta = file.metadata().map_err(|e| fault(&path, e))?;
-        if meta.len() > to {
+        if meta.len() > to && meta.nlink() > 1 {
+            let kept = Segment {
+                file: name,
+                start: 0,
+                len: to,
+            };
+            self.copy(&File::Draft(id.clone()), &[kept], 0)?;
+            self.finish(id)
+        } else if meta.len() > to {
             access::shrink(&path, &file, to)
         } else if meta.nlink() == 1 && tip::has_tail(&meta) {
             file.set_len(meta.len()).map_err(|e| fault(&path, e))

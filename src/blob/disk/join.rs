@@ -55,17 +55,8 @@ impl JoinParts for DiskBlobs {
     }
 
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError> {
-        let (draft, whole) = (File::Draft(id.clone()), File::Upload(id.clone()));
-        self.pooled(move |shared| {
-            let (draft, whole) = (shared.paths.of(&draft), shared.paths.of(&whole));
-            sync_file(&shared.open, &draft)?;
-            let rename = || fs::rename(&draft, &whole);
-            let renamed = shared.names.in_shard(&whole, rename);
-            renamed.map_err(|e| fault(&whole, e))?;
-            let both = [whole.as_path(), draft.as_path()];
-            shared.names.sync(&shared.open, both)
-        })
-        .await
+        let id = id.clone();
+        self.pooled(move |shared| shared.finish(&id)).await
     }
 
     async fn adopt(
@@ -165,8 +156,25 @@ impl Shared {
         self.names.in_shard(path, link).map_err(|e| lost(path, e))
     }
 
+    /// The draft becomes the upload's file, and both survive a power cut.
+    pub(super) fn finish(&self, id: &UploadId) -> Result<(), BlobError> {
+        let draft = self.paths.of(&File::Draft(id.clone()));
+        let whole = self.paths.of(&File::Upload(id.clone()));
+        sync_file(&self.open, &draft)?;
+        let rename = || fs::rename(&draft, &whole);
+        let renamed = self.names.in_shard(&whole, rename);
+        renamed.map_err(|e| fault(&whole, e))?;
+        let both = [whole.as_path(), draft.as_path()];
+        self.names.sync(&self.open, both)
+    }
+
     /// Copies `pieces` to `at` of the draft, one after the other. Returns where it stands then.
-    fn copy(&self, draft: &File, pieces: &[Segment], mut at: u64) -> Result<u64, BlobError> {
+    pub(super) fn copy(
+        &self,
+        draft: &File,
+        pieces: &[Segment],
+        mut at: u64,
+    ) -> Result<u64, BlobError> {
         let path = self.paths.of(draft);
         let mut options = self.names.options();
         options.write(true).create(at == 0).truncate(at == 0);
