@@ -1,6 +1,7 @@
 //! One connection: HTTP/1 or HTTP/2, its limits, and its graceful end.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::first::First;
+use super::share::{Held, Sharing};
 use super::stack::{App, Stack};
 use crate::config::Config;
 use crate::security::auth::Peer;
@@ -39,6 +41,7 @@ pub(super) struct Connections {
     h1: http1::Builder,
     h2: Option<http2::Builder<Tasks>>,
     tasks: Tasks,
+    held: Arc<Held>,
     /// Connections finish what they have begun, and end.
     stop: CancellationToken,
 }
@@ -74,6 +77,7 @@ impl Connections {
             h2: (config.enable_h2c || config.tls.tls_certificate.is_some())
                 .then(|| http2(tasks.clone())),
             tasks,
+            held: Arc::default(),
             stop,
         }
     }
@@ -88,7 +92,7 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: App,
     {
-        let io = TokioIo::new(io);
+        let io = TokioIo::new(Sharing::new(io, self.held.clone()));
         let upgraded = TaskTracker::new();
         let service = Upgradable {
             stack,

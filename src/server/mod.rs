@@ -16,6 +16,7 @@ mod places;
 mod process;
 mod reload;
 mod routes;
+mod share;
 mod shutdown;
 mod side;
 mod stack;

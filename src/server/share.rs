@@ -1,0 +1,134 @@
+//! How much one read of a connection takes, so that what all of them hold of bodies has a bound.
+//!
+//! hyper reads into a buffer that grows with what each read brings, up to the longest head there may be: some 400 KiB. That is
+//! right for a few fast clients, and too much for a thousand. So a read brings a share of what all may hold together.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+
+/// What the last reads of all connections may have brought together, about.
+const ALL: usize = 16 << 20;
+/// One connection gets such a part of what is left of that.
+const PART: usize = 16;
+/// And no less than this. One byte less than hyper's buffer, which grows when a read fills it.
+const LEAST: usize = (16 << 10) - 1;
+
+/// What connections hold.
+#[derive(Debug, Default)]
+pub(super) struct Held(AtomicUsize);
+
+impl Held {
+    fn share(&self) -> usize {
+        let left = ALL.saturating_sub(self.0.load(Ordering::Relaxed));
+        let share = (left / PART).max(LEAST + 1);
+        // Just below a power of two, as hyper's buffers are.
+        (1 << share.ilog2()) - 1
+    }
+}
+
+/// A connection that reads its share.
+#[derive(Debug)]
+pub(super) struct Sharing<I> {
+    io: Take<I>,
+    /// What the last read brought.
+    last: usize,
+    all: Arc<Held>,
+}
+
+impl<I: AsyncRead> Sharing<I> {
+    pub(super) fn new(io: I, all: Arc<Held>) -> Self {
+        let io = io.take(0);
+        Self { io, last: 0, all }
+    }
+}
+
+impl<I> Sharing<I> {
+    fn holds(&mut self, now: usize) {
+        self.all.0.fetch_add(now, Ordering::Relaxed);
+        self.all.0.fetch_sub(self.last, Ordering::Relaxed);
+        self.last = now;
+    }
+}
+
+impl<I> Drop for Sharing<I> {
+    fn drop(&mut self) {
+        self.holds(0);
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Sharing<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        this.io.set_limit(this.all.share() as u64);
+        ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
+        this.holds(into.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sharing<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.get_ref().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_brings_less_where_much_is_held() {
+        let all = Arc::<Held>::default();
+        let sent = vec![7; 4 << 20];
+        let mut alone = Sharing::new(&sent[..], all.clone());
+        let mut buffer = vec![0; 4 << 20];
+        let alone_gets = alone.read(&mut buffer).await.unwrap();
+        assert_eq!(alone_gets, (1 << 20) - 1);
+        let mut others = Vec::new();
+        for _ in 0..1000 {
+            let mut other = Sharing::new(&sent[..], all.clone());
+            let got = other.read(&mut buffer).await.unwrap();
+            assert!(got >= LEAST, "{got}");
+            others.push(other);
+        }
+        let held = all.0.load(Ordering::Relaxed);
+        assert!(held < ALL + 1000 * LEAST, "{held}");
+        assert_eq!(alone.read(&mut buffer).await.unwrap(), LEAST);
+        drop((alone, others));
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+}
