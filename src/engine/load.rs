@@ -105,6 +105,9 @@ impl Inner {
     }
 
     async fn load(self: &Arc<Self>, id: &UploadId) -> Result<Arc<Entry>, Reject> {
+        if let Some(chunk) = self.unstored_chunk(id).await {
+            return Ok(chunk);
+        }
         let record = match self.state.get(id).await? {
             Some(record) => record,
             None => match self.missing_chunk(id).await {

@@ -145,6 +145,8 @@ pub(crate) struct Session {
 struct Progress {
     /// A bit for each complete chunk.
     done: Vec<u64>,
+    /// A bit for each that may have a record.
+    stored: Vec<u64>,
     count: u32,
     bytes: u64,
     /// Those that are begun, and how far.
@@ -220,6 +222,7 @@ impl Session {
         let words = usize::try_from(total.div_ceil(64)).unwrap_or_default();
         let progress = Progress {
             done: vec![0; words],
+            stored: vec![0; words],
             ..Progress::default()
         };
         Self {
@@ -281,6 +284,7 @@ impl Session {
     /// Takes over what a chunk's record says; one without a record is missing.
     pub(crate) fn put(&self, n: u32, record: Option<&Record>) {
         let mut progress = self.progress();
+        progress.note_stored(n, record.is_some());
         let complete = record.is_some_and(Record::is_complete);
         progress.set(n, complete, self.size_of(n));
         let begun = record.map_or(0, |record| record.offset);
@@ -289,6 +293,18 @@ impl Session {
         } else {
             progress.begun.insert(n, begun);
         }
+    }
+
+    /// A commit of a chunk's record failed: whether it has one is to be asked of the state store.
+    pub(crate) fn doubt(&self, n: u32) {
+        self.progress().note_stored(n, true);
+    }
+
+    /// Whether it is known that a chunk has no record.
+    pub(crate) fn is_unstored(&self, n: u32) -> bool {
+        let (word, bit) = Progress::place(n);
+        let stored = self.progress().stored.get(word).copied();
+        n > 0 && stored.is_some_and(|word| word & bit == 0)
     }
 
     /// Whether a chunk is complete.
@@ -334,6 +350,13 @@ impl Progress {
         let bit = n.saturating_sub(1);
         let word = usize::try_from(bit / 64).unwrap_or(usize::MAX);
         (word, 1 << (bit % 64))
+    }
+
+    fn note_stored(&mut self, n: u32, stored: bool) {
+        let (word, bit) = Self::place(n);
+        if let Some(word) = self.stored.get_mut(word) {
+            *word = if stored { *word | bit } else { *word & !bit };
+        }
     }
 
     fn has(&self, n: u32) -> bool {

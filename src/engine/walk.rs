@@ -101,11 +101,15 @@ impl Inner {
 
     /// Whether a change is one of a session's chunk, which to those who count is no upload. To be asked before it is made.
     pub(super) async fn changes_chunk(&self, change: &Change) -> bool {
-        if ChunkOf::named(&change.id).is_none() {
+        let Some(of) = ChunkOf::named(&change.id) else {
             return false;
-        }
+        };
         if let Some(entry) = self.table.glance(&change.id) {
             return entry.is_chunk();
+        }
+        let session = self.table.glance(&of.session).and_then(|it| it.session());
+        if session.is_some_and(|session| session.size_of(of.number) > 0) {
+            return true;
         }
         let mut details = change.details.iter();
         let coming = details

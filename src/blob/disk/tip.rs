@@ -117,10 +117,15 @@ impl Tip {
         }
     }
 
+    /// Whether no reserved space is to be given back.
+    pub(super) fn is_released(&self) -> bool {
+        self.reserved <= self.at
+    }
+
     /// Gives reserved space back. In a larger file only as far as nothing was ever written there, and not past the file's
     /// end; it stays until it is written, or the file removed.
     pub(super) fn release(&mut self, file: &File) -> io::Result<()> {
-        if self.reserved > self.at {
+        if !self.is_released() {
             if self.own {
                 retried(|| file.set_len(self.at))?;
             } else {

@@ -1,5 +1,7 @@
 //! One upload being written: each frame straight to its place, in the task or in the pool as [`super::pace`] says.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +84,23 @@ impl DiskWriter {
         self.settle().await
     }
 
+    /// Closes the file in the task, if it is a matter of giving back its number alone; whether it did.
+    fn close_inline(&self) -> bool {
+        let Some(_permit) = self.shared.pace.try_inline() else {
+            return false;
+        };
+        let rests = self.slot.try_lock().is_some_and(|held| {
+            let file = held.file.as_ref();
+            held.tip.is_released() && file.is_some_and(|file| is_named(file))
+        });
+        if rests {
+            let begun = Instant::now();
+            self.shared.open.leave(&self.slot);
+            self.shared.pace.inline_took(begun.elapsed());
+        }
+        rests
+    }
+
     /// Writes in the task, if the disk is fast, a worker can be spared and the file is open. Returns what is left to be
     /// written in the pool.
     fn write_inline(&mut self, mut bytes: Bytes) -> Result<Bytes, BlobError> {
@@ -162,6 +181,9 @@ impl BlobWriter for DiskWriter {
     async fn close(mut self: Box<Self>) -> Result<(), BlobError> {
         let before = self.settle().await;
         self.closed = true;
+        if self.close_inline() {
+            return before;
+        }
         let (shared, slot) = (self.shared.clone(), self.slot.clone());
         let released = pool(move || {
             let released = release(&slot);
@@ -170,6 +192,11 @@ impl BlobWriter for DiskWriter {
         });
         before.and(released.await)
     }
+}
+
+/// Whether the file has a name left: else closing it frees all that it holds.
+fn is_named(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.nlink() > 0)
 }
 
 impl Drop for DiskWriter {

@@ -216,6 +216,11 @@ impl Inner {
             .await;
         if committed.is_err() {
             // Whoever asks next loads what is stored.
+            if let Some(of) = of
+                && let Some(session) = self.session_in_memory(&of)
+            {
+                session.doubt(of.number);
+            }
             self.table.forget(&entry.id);
             return committed;
         }

@@ -81,6 +81,19 @@ impl Inner {
         self.commit(vec![gone], Promise::Flushed).await
     }
 
+    /// A chunk of which a session in memory knows that no byte came yet: nobody else need be asked.
+    pub(in super::super) async fn unstored_chunk(
+        self: &Arc<Self>,
+        id: &UploadId,
+    ) -> Option<Arc<Entry>> {
+        let of = ChunkOf::named(id)?;
+        let session = self.session_in_memory(&of)?;
+        if !session.is_unstored(of.number) {
+            return None;
+        }
+        self.missing_chunk(id).await.ok()
+    }
+
     /// A chunk that no byte came of yet, if there is such a session and it takes bytes.
     pub(in super::super) async fn missing_chunk(
         self: &Arc<Self>,
