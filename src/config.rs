@@ -2,6 +2,7 @@
 
 mod args;
 mod auth;
+mod content;
 mod file;
 mod hooks;
 mod limits;
@@ -17,6 +18,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
+pub use content::{ContentOptions, FilenamePolicy, ScanInfected, ScanUnavailable, SniffMode};
 pub use hooks::HooksOptions;
 pub use limits::LimitOptions;
 pub use settings::Settings;
@@ -179,6 +181,9 @@ pub struct Config {
     /// Who is asked and told.
     #[command(flatten)]
     pub hooks: HooksOptions,
+    /// What the bytes of uploads may be.
+    #[command(flatten)]
+    pub content: ContentOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.

@@ -9,6 +9,7 @@ mod account;
 mod append;
 mod assembly;
 mod commit;
+mod content;
 mod create;
 mod data_dir;
 mod end;
@@ -21,8 +22,10 @@ mod levels;
 mod load;
 mod outbox;
 mod overview;
+mod read;
 mod recovery;
 mod retry;
+mod scan;
 mod session;
 mod table;
 #[cfg(test)]
@@ -30,19 +33,18 @@ mod tests;
 mod walk;
 mod watch;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error};
 
 pub use self::append::{Append, Appended};
+pub use self::content::Content;
 pub use self::data_dir::{DataDir, DirError};
 pub use self::hooks::{Chosen, Proposed};
 pub use self::join::Join;
@@ -56,7 +58,7 @@ pub use self::session::{
 };
 
 use self::table::{Entry, Table};
-use crate::blob::{BlobError, BlobStore, Pieces};
+use crate::blob::BlobStore;
 use crate::clock::millis;
 pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
@@ -102,6 +104,8 @@ pub struct Options {
     pub sessions: SessionOptions,
     /// Who is asked and told.
     pub hooks: Arc<Hooks>,
+    /// What is wanted of uploads' content.
+    pub content: Content,
     /// How often a whole data directory holds uploads cut by a loss of power; from [`DataDir`].
     pub power_cuts: u32,
     /// Whether the last of them was just before this start, or before one that did not get through it; from [`DataDir`].
@@ -123,6 +127,7 @@ pub(crate) struct Inner {
     table: Table,
     waiting: join::Waiting,
     late: late::Late,
+    scans: scan::Scans,
     meter: Arc<Meter>,
     ledger: Arc<Ledger>,
     levels: levels::Levels,
@@ -193,7 +198,10 @@ impl View {
     /// Whether every byte is there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.status, Status::Assembling | Status::Completed)
+        matches!(
+            self.status,
+            Status::Assembling | Status::Completed | Status::Scanning
+        )
     }
 }
 
@@ -246,41 +254,6 @@ impl Engine {
         self.inner
             .run(async move { inner.terminate(&id, |_| Ok(())).await })
             .await
-    }
-
-    /// Bytes of a complete upload. Takes no lock.
-    ///
-    /// # Errors
-    /// `NotFinished`; as [`Engine::look`]; `BlobLost` if the files are gone.
-    pub async fn read(&self, id: &UploadId, range: Range<u64>) -> Result<Pieces, Reject> {
-        // A final's files change once, when it becomes one file: whoever meets that moment looks again.
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let entry = self.inner.usable(id).await?;
-            if !entry.record().is_complete() {
-                return Err(Reject::NotFinished);
-            }
-            let reading = entry.readers.clone();
-            let blob = entry.blob();
-            match self.inner.blobs.read(&blob, range.clone()).await {
-                Ok(pieces) => {
-                    let held = pieces.inspect(move |_| {
-                        let _ = &reading;
-                    });
-                    return Ok(held.boxed());
-                }
-                Err(BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}
-                Err(BlobError::Lost) => {
-                    let (inner, id) = (self.inner.clone(), id.clone());
-                    self.inner
-                        .run(async move { inner.found_lost(&id).await })
-                        .await?;
-                    return Err(Reject::BlobLost);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// Whether finals can be made.
@@ -387,7 +360,9 @@ impl Inner {
         if !matches!(record.status, Status::Failed(_)) {
             record.power_cuts = self.options.power_cuts;
         }
-        let completes = record.is_complete() && !before.is_complete();
+        // One that is scanned first is told to nobody before that.
+        let completes = record.is_finished() && !before.is_finished();
+        let scans = record.status == Status::Scanning && before.status != Status::Scanning;
         if entry.is_chunk() {
             return self.change_chunk(entry, record, promise, more).await;
         }
@@ -424,6 +399,9 @@ impl Inner {
         self.tell_change(entry, &before, &record);
         if completes {
             self.tell_complete(entry);
+        }
+        if scans {
+            self.scans.push(&entry.id);
         }
         if before.status != record.status {
             self.note_state(entry).await;

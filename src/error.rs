@@ -1,14 +1,17 @@
 //! Every failure a client can see, and the one table that gives each its status and its stable code.
 
 mod excess;
+mod missing;
 
 pub use self::excess::Excessive;
+pub use self::missing::{Missing, ranges};
 
 use crate::blob::BlobError;
 use crate::hooks::Answer;
 use crate::protocol::HeaderError;
 use crate::security::admin::Verdict;
 use crate::security::auth;
+use crate::security::names::BadName;
 use crate::security::types::NotAllowed;
 use crate::state::StateError;
 use crate::upload::Failure;
@@ -256,6 +259,21 @@ pub enum Reject {
     /// Chunks are missing.
     #[error("{} of the session's chunks are missing", .0.count)]
     ChunksMissing(Box<Missing>),
+    /// The first bytes are not what they are declared as, or of a type that is not taken here: what, and why.
+    #[error("{0}; nothing of the upload is kept")]
+    TypeMismatch(String),
+    /// A scanner found malware.
+    #[error("malware was found in this upload; it is refused")]
+    MalwareFound,
+    /// What could not be scanned, where that is refused.
+    #[error("this upload could not be scanned for malware, and is refused")]
+    Unscanned,
+    /// A download of what was not scanned yet.
+    #[error("the upload is not scanned for malware yet; a part never is but in its final upload")]
+    ScanPending,
+    /// A file's name that is not taken here.
+    #[error(transparent)]
+    BadName(#[from] BadName),
     /// The whole file's hash is wrong.
     #[error("the file does not have the SHA-256 that was named; the session has failed")]
     FileHashMismatch,
@@ -292,45 +310,6 @@ pub enum Reject {
 /// The code of a refusal, for whoever counts answers: an extension of the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Code(pub &'static str);
-
-/// Chunks that are missing: all of them as ranges as far as those go, and the first ones by number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// How many.
-    pub count: usize,
-    /// The first ones.
-    pub chunks: Vec<u32>,
-    /// The first ranges, from and to.
-    pub ranges: Vec<(u32, u32)>,
-}
-
-impl Missing {
-    /// The most that are named.
-    pub const NAMED: usize = 1000;
-
-    /// Of all missing chunks, in order.
-    #[must_use]
-    pub fn of(missing: &[u32]) -> Self {
-        Self {
-            count: missing.len(),
-            chunks: missing.iter().copied().take(Self::NAMED).collect(),
-            ranges: ranges(missing).into_iter().take(Self::NAMED).collect(),
-        }
-    }
-}
-
-/// Numbers in order, as ranges of those that follow on one another.
-#[must_use]
-pub fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
-    let mut found: Vec<(u32, u32)> = Vec::new();
-    for &n in numbers {
-        match found.last_mut() {
-            Some((_, to)) if to.checked_add(1) == Some(n) => *to = n,
-            _ => found.push((n, n)),
-        }
-    }
-    found
-}
 
 impl From<auth::Unauthorized> for Reject {
     fn from(_: auth::Unauthorized) -> Self {
@@ -372,6 +351,7 @@ impl Reject {
             Self::ChunkSize { .. } => (400, "chunk-size"),
             Self::TooManyChunks { .. } => (400, "too-many-chunks"),
             Self::HashRequired => (400, "hash-required"),
+            Self::BadName(_) => (400, "bad-name"),
             Self::ChunkTooShort { .. } => (400, "chunk-too-short"),
             Self::TokenRequired => (401, "token-required"),
             Self::FinalIsFixed => (403, "final-is-fixed"),
@@ -384,6 +364,7 @@ impl Reject {
             Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
             Self::OffsetMismatch { .. } => (409, "offset-mismatch"),
             Self::NotFinished => (409, "not-finished"),
+            Self::ScanPending => (409, "scan-pending"),
             Self::AlreadyComplete => (409, "already-complete"),
             Self::ChunkOfSession => (409, "chunk-of-session"),
             Self::ChunkDiffers => (409, "chunk-differs"),
@@ -400,8 +381,11 @@ impl Reject {
             Self::JsonTooLarge { .. } => (413, "json-too-large"),
             Self::MediaType => (415, "media-type"),
             Self::TypeNotAllowed(_) => (415, "type-not-allowed"),
+            Self::TypeMismatch(_) => (415, Failure::TypeMismatch.code()),
             Self::Range { .. } => (416, "range"),
             Self::FileHashMismatch => (422, Failure::FileHash.code()),
+            Self::MalwareFound => (422, Failure::Malware.code()),
+            Self::Unscanned => (422, Failure::Unscanned.code()),
             Self::TakenOver { .. } => (423, "taken-over"),
             Self::Locked => (423, "locked"),
             Self::UpgradeRequired => (426, "upgrade-required"),
@@ -444,7 +428,7 @@ impl Reject {
             413 => "Too large",
             415 => "Unsupported media type",
             416 => "Range not satisfiable",
-            422 => "The content is not what was announced",
+            422 => "The content is refused",
             423 => "Locked",
             426 => "Upgrade required",
             429 => "Too many requests",

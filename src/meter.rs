@@ -71,15 +71,18 @@ pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 // Plain numbers, for the type of the counters: a length that calls a function to be known can make the compiler go
 // round in a circle (E0391), depending on the order in which it checks things.
 const KIND_COUNT: usize = 3;
-const STATUS_COUNT: usize = 6;
+const STATUS_COUNT: usize = 7;
 /// Kinds of upload.
 pub const KINDS: [Kind; KIND_COUNT] = [Kind::Plain, Kind::Partial, Kind::Final];
-const FAILURES: [Failure; 5] = [
+const FAILURES: [Failure; 8] = [
     Failure::FileHash,
     Failure::BlobLost,
     Failure::DiskFault,
     Failure::PartGone,
     Failure::TooLarge,
+    Failure::TypeMismatch,
+    Failure::Malware,
+    Failure::Unscanned,
 ];
 /// What an upload may be, without the reason of a failure.
 pub const STATUSES: [&str; STATUS_COUNT] = [
@@ -89,6 +92,7 @@ pub const STATUSES: [&str; STATUS_COUNT] = [
     Status::Failed(Failure::BlobLost).name(),
     Status::Cancelled.name(),
     Status::Expired.name(),
+    Status::Scanning.name(),
 ];
 
 /// The reason of a failure, for operators: to clients a disk's fault is the same as lost bytes.
@@ -110,6 +114,7 @@ pub const fn status_index(status: Status) -> usize {
         Status::Failed(_) => 3,
         Status::Cancelled => 4,
         Status::Expired => 5,
+        Status::Scanning => 6,
     }
 }
 
@@ -187,6 +192,10 @@ pub struct Meter {
     pub hook_calls: Codes,
     /// Those that failed.
     pub hook_faults: Codes,
+    /// Scans by how they ended; one that could not be done is counted each time.
+    pub scans: Codes,
+    /// What a scan took.
+    pub scan_time: Histogram,
     /// Bytes of bodies.
     pub throughput: Throughput,
     counting: AtomicBool,
@@ -217,6 +226,8 @@ impl Default for Meter {
             turned_away: Counter::default(),
             hook_calls: Codes::default(),
             hook_faults: Codes::default(),
+            scans: Codes::of(["clean", "held", "infected", "retried", "unscanned"]),
+            scan_time: Histogram::seconds(REQUEST),
             throughput: Throughput::default(),
             counting: AtomicBool::new(false),
             uploads: Default::default(),
@@ -283,8 +294,8 @@ impl Meter {
         let was_complete = before.is_some_and(Record::is_complete);
         match after.status {
             Status::Active => {}
-            Status::Assembling | Status::Completed if was_complete => {}
-            Status::Assembling | Status::Completed => {
+            Status::Assembling | Status::Completed | Status::Scanning if was_complete => {}
+            Status::Assembling | Status::Completed | Status::Scanning => {
                 self.completed.one(after.kind);
                 let took = after.touched.saturating_sub(after.created);
                 self.upload_time.observe(Duration::from_millis(took));

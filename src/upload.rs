@@ -108,6 +108,8 @@ pub enum Status {
     Cancelled,
     /// Tombstone: its time ran out.
     Expired,
+    /// Complete, and still to be looked through for malware. Last, since stored records count from the first.
+    Scanning,
 }
 
 impl Kind {
@@ -133,6 +135,7 @@ impl Status {
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::Scanning => "scanning",
         }
     }
 }
@@ -150,6 +153,12 @@ pub enum Failure {
     DiskFault,
     /// A session's bytes do not have the hash that was named for the whole file.
     FileHash,
+    /// Its first bytes are not what they were declared as, or of a type that is not taken.
+    TypeMismatch,
+    /// A scanner found malware in it.
+    Malware,
+    /// It could not be scanned, and what is not scanned is refused.
+    Unscanned,
 }
 
 impl Failure {
@@ -161,7 +170,16 @@ impl Failure {
             Self::PartGone => "part-gone",
             Self::TooLarge => "parts-too-large",
             Self::FileHash => "file-hash-mismatch",
+            Self::TypeMismatch => "type-mismatch",
+            Self::Malware => "malware-found",
+            Self::Unscanned => "unscanned",
         }
+    }
+
+    /// Whether it was refused for what its bytes are, and they are gone.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::TypeMismatch | Self::Malware | Self::Unscanned)
     }
 }
 
@@ -246,7 +264,16 @@ impl Record {
     /// Whether every byte is here: offset = length.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.status, Status::Assembling | Status::Completed)
+        matches!(
+            self.status,
+            Status::Assembling | Status::Completed | Status::Scanning
+        )
+    }
+
+    /// Whether it is complete, and not held back by a scan.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_complete() && self.status != Status::Scanning
     }
 
     /// Whether this is a final whose parts are not all there yet.

@@ -4,6 +4,7 @@ mod admin;
 mod checksum;
 mod concatenation;
 mod config_file;
+mod content;
 mod crash;
 mod creation;
 mod damage;

@@ -134,6 +134,21 @@ fn times(text: &mut Exposition, meter: &Meter) {
         "Time that requests waited for the lock of their upload.",
         &meter.lock_wait,
     );
+    text.labelled(
+        "highwater_scans_total",
+        "counter",
+        "Scans for malware, by how they ended.",
+        meter
+            .scans
+            .get()
+            .into_iter()
+            .map(|(verdict, count)| ([("verdict", verdict)], count)),
+    );
+    text.histogram(
+        "highwater_scan_duration_seconds",
+        "Time of a scan that came to a verdict.",
+        &meter.scan_time,
+    );
     text.counter(
         "highwater_resumes_total",
         "Bodies that went on after one that was cut, or after a rest.",

@@ -27,6 +27,7 @@
 //! follow.
 
 mod access;
+mod aside;
 mod calls;
 mod join;
 mod names;
@@ -239,6 +240,12 @@ impl BlobStore for DiskBlobs {
     async fn remove(&self, files: &[File]) -> Result<(), BlobError> {
         let files = files.to_vec();
         self.pooled(move |shared| shared.remove(files)).await
+    }
+
+    async fn set_aside(&self, id: &UploadId, blob: &Blob) -> Result<String, BlobError> {
+        let (id, blob) = (id.clone(), blob.clone());
+        self.pooled(move |shared| aside::set_aside(shared, &id, &blob))
+            .await
     }
 
     async fn shards(&self) -> Result<Vec<String>, BlobError> {

@@ -166,6 +166,15 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Removes files; one that is not there is fine.
     async fn remove(&self, files: &[File]) -> Result<(), BlobError>;
 
+    /// Sets the bytes of a blob aside, for people to look at: where none is read from. Answers where that is. An upload's own
+    /// file goes there; segments are copied.
+    ///
+    /// # Errors
+    /// `Fixed` where the store has no such place.
+    async fn set_aside(&self, _id: &UploadId, _blob: &Blob) -> Result<String, BlobError> {
+        Err(BlobError::Fixed)
+    }
+
     /// The names of the store's shards, for going through everything in small steps.
     async fn shards(&self) -> Result<Vec<String>, BlobError>;
 

@@ -256,6 +256,20 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "progress_hooks_interval",
         ],
     ),
+    (
+        "Content",
+        &[
+            "sniff",
+            "sniff_allow",
+            "sniff_deny",
+            "filename_policy",
+            "scan",
+            "scan_wait",
+            "scan_max_bytes",
+            "scan_infected",
+            "scan_unavailable",
+        ],
+    ),
     ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];

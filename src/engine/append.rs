@@ -20,7 +20,7 @@ use crate::protocol::checksum::{Digest, UploadChecksum};
 use crate::security::rate::Pace;
 use crate::security::user::User;
 use crate::state::{Mark, Promise};
-use crate::upload::{Kind, Millis, Record, Refused, UploadId};
+use crate::upload::{Failure, Kind, Millis, Record, Refused, UploadId};
 
 /// A PATCH, parsed.
 #[derive(Debug)]
@@ -132,6 +132,8 @@ impl Inner {
         let id = self.create(create).await?.id;
         let ended = self.clone().append(&id, append, body).await.err();
         match ended {
+            // What was found in it is to be seen by the operator.
+            Some(reject @ (Reject::MalwareFound | Reject::Unscanned)) => Err(reject),
             Some(reject) if reject.offset().is_none() => {
                 self.undo(&id).await?;
                 Err(reject)
@@ -160,7 +162,14 @@ impl Inner {
         self.meter.lock_wait.observe(asked.elapsed());
         // Whoever held it may have ended it.
         let entry = self.usable(id).await?;
-        let ended = self.append_held(&entry, append, body, guard.as_ref()).await;
+        let mut ended = self.append_held(&entry, append, body, guard.as_ref()).await;
+        drop(guard);
+        if let Err(Reject::TypeMismatch(_)) = &ended {
+            self.condemn(&entry, Failure::TypeMismatch).await;
+        }
+        if ended.is_ok() && entry.record().is_complete() {
+            ended = self.await_verdict(id).await.and(ended);
+        }
         Self::unless_hook_stopped(&entry, ended)
     }
 
@@ -240,6 +249,7 @@ impl Inner {
         if std::mem::take(&mut entry.image().broken_off) {
             self.meter.resumes.one();
         }
+        let sniffing = self.sniffing(entry, append.claimed).await?;
         let writer = self.kept_writer(entry, append.claimed).await;
         let mut ingest = Ingest::new(self, entry, &live, room, writer);
         ingest.digest = append
@@ -248,6 +258,7 @@ impl Inner {
             .map(|checksum| Digest::new(checksum.algorithm));
         ingest.charge = charge;
         ingest.pace.clone_from(&append.pace);
+        ingest.sniffing = sniffing;
         ingest.countable = !append.is_checked() && append.body_length.is_some();
         let ended = ingest.run(body, guard).await;
         let result = self.settle(&mut ingest, ended, &append).await;
@@ -314,6 +325,9 @@ impl Inner {
             return Ok(());
         }
         if next.is_complete() && !old.is_complete() {
+            let metadata = entry.image().metadata.clone();
+            self.judge_stored(&entry.blob(), next.offset, metadata.as_deref())
+                .await?;
             return self.complete(entry, next).await;
         }
         self.stamp(&mut next);

@@ -46,6 +46,7 @@ impl Inner {
         let verdict = match &ended {
             Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
             Ended::Overflow => Err(self.surplus(&ingest.entry.record(), append)),
+            Ended::Mismatch(mismatch) => Err(mismatch.clone().into()),
             _ if append.is_checked() => Err(Reject::ChecksumMismatch),
             _ => Ok(()),
         };
@@ -84,6 +85,7 @@ impl Inner {
                 let of_user = ingest.entry.image().record.owner.is_some();
                 Err(Reject::excess(excess, of_user, Some(offset)))
             }
+            (Ended::Mismatch(mismatch), _) => Err(mismatch.into()),
             (Ended::Cut, _) => Err(Reject::BodyCut { offset }),
             (Ended::Idle, _) => Err(Reject::IdleBody { offset }),
             (Ended::Asked, _) => Err(Reject::TakenOver { offset }),
@@ -315,11 +317,12 @@ impl Inner {
         // Without a sync it stays open until it has one; a chunk is synced with its session.
         let late = next.is_unsynced() && !entry.is_chunk();
         let marked = entry.image().marked_open;
-        let marks = if marked == late {
+        let mut marks = if marked == late {
             Vec::new()
         } else {
             vec![(Mark::Open, late)]
         };
+        self.scan_first(&mut next, &mut marks);
         let promise = match (process, entry.record()) {
             (false, _) => Promise::Synced,
             // The blob's length witnesses the offset, but not a declared length or a checksum's verdict.

@@ -15,7 +15,7 @@ use crate::error::Reject;
 use crate::lock::Guard;
 use crate::security::user::User;
 use crate::state::{Change, Detail, Mark, Promise};
-use crate::upload::{Kind, Record, UploadId};
+use crate::upload::{Kind, Record, Status, UploadId};
 
 impl Inner {
     pub(super) async fn create(self: &Arc<Self>, create: Create) -> Result<View, Reject> {
@@ -25,7 +25,8 @@ impl Inner {
             return Err(Reject::TooLarge { limit });
         }
         let by = create.by.as_deref();
-        self.judge_type(create.metadata.as_deref(), by, create.kind == Kind::Partial)?;
+        let metadata = self.named_well(create.metadata)?;
+        self.judge_type(metadata.as_deref(), by, create.kind == Kind::Partial)?;
         let (id, _held) = self.name_for(create.id).await?;
         let opens = create.length != Some(0);
         let _reserved = self.reserve(&id, by, (create.length.unwrap_or(0), opens))?;
@@ -38,7 +39,7 @@ impl Inner {
                 ..record
             },
         );
-        image.metadata = create.metadata;
+        image.metadata = metadata;
         image.concat = create.concat;
         self.introduce(id, image, Vec::new()).await
     }
@@ -93,7 +94,7 @@ impl Inner {
         let letters = self.letters_of(&entry, None, &record);
         let store = async {
             let mut details = details(&entry);
-            if record.is_complete() {
+            if record.is_finished() {
                 details.extend(self.unasked());
             }
             let change = Change {
@@ -132,6 +133,9 @@ impl Inner {
         self.send(letters);
         if entry.record().is_unsynced() {
             self.late.push(&entry.id);
+        }
+        if entry.record().status == Status::Scanning {
+            self.scans.push(&entry.id);
         }
         if empty && entry.record().is_complete() {
             self.tell_complete(&entry);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tracing::{error, info, warn};
 
+use super::content::no_marks;
 use super::table::Entry;
 use super::{Inner, More, now};
 use crate::blob::{Blob, BlobError, BlobWriter, File};
@@ -46,20 +47,29 @@ impl Inner {
     ) -> Result<(), Reject> {
         self.let_go(entry).await;
         let record = entry.record();
-        let marks = [Mark::Open, Mark::Waiting, Mark::Assembling]
-            .map(|mark| (mark, false))
-            .to_vec();
         let more = More {
-            marks,
+            marks: no_marks(),
             ..More::default()
         };
         self.change(entry, record.entombed(status, now()), self.firmly(), more)
             .await?;
+        // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
+        self.clear(entry).await;
+        match record.kind {
+            Kind::Partial => self.part_gone(&entry.id).await,
+            Kind::Final => self.waiting.forget(&entry.id),
+            Kind::Plain => {}
+        }
+        info!(id = %entry.id, ?status, "upload ended");
+        Ok(())
+    }
+
+    /// Removes what there is of an upload beside its record, which says by now that it has ended.
+    pub(super) async fn clear(self: &Arc<Self>, entry: &Arc<Entry>) {
         let session = entry.session();
         if let Some(session) = &session {
             self.quiet_chunks(session).await;
         }
-        // The tombstone stands: from here on the upload is gone, whatever becomes of its files.
         let files = all_files(&entry.id, &entry.blob());
         if let Err(error) = self.blobs.remove(&files).await {
             warn!(id = %entry.id, %error, "files of an ended upload are removed later");
@@ -70,13 +80,6 @@ impl Inner {
             self.forget_chunks(&entry.id).await;
             self.remove_notes(entry).await;
         }
-        match record.kind {
-            Kind::Partial => self.part_gone(&entry.id).await,
-            Kind::Final => self.waiting.forget(&entry.id),
-            Kind::Plain => {}
-        }
-        info!(id = %entry.id, ?status, "upload ended");
-        Ok(())
     }
 
     /// Closes the file of an upload whose bytes are to go: a close that fails is no reason to keep them.
@@ -137,7 +140,11 @@ impl Inner {
     }
 
     pub(super) async fn fail(&self, entry: &Entry, failure: Failure, marks: Vec<(Mark, bool)>) {
-        error!(id = %entry.id, ?failure, "upload failed");
+        if failure.is_refusal() {
+            info!(id = %entry.id, ?failure, "upload refused");
+        } else {
+            error!(id = %entry.id, ?failure, "upload failed");
+        }
         let mut record = entry.record();
         record.status = Status::Failed(failure);
         record.touched = now();

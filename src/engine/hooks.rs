@@ -289,7 +289,7 @@ impl Inner {
         let _turn = turn.lock().await;
         let entry = self.usable(id).await?;
         match self.outcome(id).await? {
-            Some(None) if entry.record().is_complete() => {}
+            Some(None) if entry.record().is_finished() => {}
             other => return Ok(other.flatten()),
         }
         let upload = self.told(&entry, &entry.record());

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::account::AsItComes;
 use super::append::open_mark;
+use super::content::Sniffing;
 use super::end::is_loss;
 use super::table::{Entry, Live};
 use super::{Inner, now, retry};
@@ -23,6 +24,7 @@ use crate::protocol::checksum::Digest;
 use crate::protocol::sha256::Hasher;
 use crate::security::quota::Excess;
 use crate::security::rate::Pace;
+use crate::security::sniff::Mismatch;
 use crate::state::Promise;
 
 /// No timeout, for a timer that wants one.
@@ -44,6 +46,8 @@ pub(super) enum Ended {
     Overflow,
     /// More bytes than the client may store; those before count.
     Unaffordable(Excess),
+    /// Its first bytes are not what they were declared as.
+    Mismatch(Mismatch),
     /// Storage failed; what was written before counts.
     Failed(BlobError),
 }
@@ -79,6 +83,8 @@ pub(super) struct Ingest<'a> {
     pub(super) charge: Option<AsItComes>,
     /// How fast bytes may come in.
     pub(super) pace: Option<Pace>,
+    /// Until the first bytes of a file are judged.
+    pub(super) sniffing: Option<Sniffing>,
 }
 
 impl<'a> Ingest<'a> {
@@ -108,6 +114,7 @@ impl<'a> Ingest<'a> {
             front: None,
             charge: None,
             pace: None,
+            sniffing: None,
         }
     }
 }
@@ -167,6 +174,9 @@ impl Ingest<'_> {
                 Some(left) => self.room = left,
                 None => return Ended::Overflow,
             }
+            if let Err(mismatch) = self.sniff(&chunk) {
+                return Ended::Mismatch(mismatch);
+            }
             let (chunk, excess) = self.afford(chunk);
             let chunk = self.hash(chunk);
             if !chunk.is_empty()
@@ -198,6 +208,17 @@ impl Ingest<'_> {
         let (granted, excess) = charge.take(chunk.len() as u64);
         chunk.truncate(usize::try_from(granted).unwrap_or(usize::MAX));
         (chunk, excess)
+    }
+
+    /// Judges first bytes, before more than those are written.
+    fn sniff(&mut self, chunk: &[u8]) -> Result<(), Mismatch> {
+        if let Some(sniffing) = &mut self.sniffing
+            && let Some(verdict) = sniffing.take(chunk)
+        {
+            self.sniffing = None;
+            verdict?;
+        }
+        Ok(())
     }
 
     /// Takes bytes into the hashes; returns those that are to be written.

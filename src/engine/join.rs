@@ -130,7 +130,8 @@ impl Inner {
             return Err(Reject::TooLarge { limit });
         }
         let by = join.by.as_deref();
-        self.judge_type(join.metadata.as_deref(), by, false)?;
+        let metadata = self.named_well(join.metadata)?;
+        self.judge_type(metadata.as_deref(), by, false)?;
         let (id, held) = self.name_for(join.id).await?;
         let parts: Arc<[UploadId]> = join.parts.iter().map(|(part, _)| part.clone()).collect();
         let _reserved = self.reserve_final(&id, by, (&parts, !all_complete))?;
@@ -140,7 +141,7 @@ impl Inner {
             ..Record::new(Kind::Final, None, now())
         };
         let mut image = Image::new(&id, record);
-        image.metadata = join.metadata;
+        image.metadata = metadata;
         image.concat = Some(join.concat);
         image.parts = parts.clone();
         if all_complete {
@@ -151,6 +152,13 @@ impl Inner {
                         404 | 410 => Reject::BadPart("a part that has just gone".into()),
                         _ => reject,
                     })?;
+            let metadata = image.metadata.as_deref();
+            if let Err(reject) = self.judge_stored(&blob, length, metadata).await {
+                self.blobs
+                    .remove(&super::end::all_files(&id, &blob))
+                    .await?;
+                return Err(reject);
+            }
             let status = self.joined_status(length);
             image.blob = Arc::new(blob);
             image.record = Record {
@@ -159,13 +167,16 @@ impl Inner {
                 offset: length,
                 ..image.record
             };
-            let marks = if status == Status::Assembling {
+            let mut marks = if status == Status::Assembling {
                 vec![(Mark::Assembling, true)]
             } else {
                 Vec::new()
             };
+            self.scan_first(&mut image.record, &mut marks);
             let view = self.introduce(id, image, marks).await?;
             self.after_join(&view.id, view.offset, &parts);
+            drop(held);
+            self.await_verdict(&view.id).await?;
             return Ok(view);
         }
         // Registered before it is stored, so that no part becomes complete, or expires, unseen.
@@ -179,6 +190,7 @@ impl Inner {
         }
         drop(held);
         self.finish_waiting(&id, Look::UpToTheFirstOpen).await;
+        self.await_verdict(&id).await?;
         match self.usable(&id).await {
             Ok(entry) => Ok(super::view(&entry)),
             // What became of its parts meanwhile: as if it had been so before.
@@ -273,7 +285,7 @@ impl Inner {
     }
 
     /// The parts of a joined final go, unless another final waits for them.
-    async fn drop_parts(self: &Arc<Self>, parts: &[UploadId]) {
+    pub(super) async fn drop_parts(self: &Arc<Self>, parts: &[UploadId]) {
         for part in parts {
             if self.waiting.needs(part) {
                 continue;
@@ -382,7 +394,7 @@ impl Inner {
         }
     }
 
-    /// `None`: the parts come to too much, and the final has failed.
+    /// `None`: the parts come to too much, or to something else than was declared, and the final has failed.
     async fn join_waiting(
         self: &Arc<Self>,
         entry: &Entry,
@@ -391,11 +403,21 @@ impl Inner {
         let (blob, length) = self.link(&entry.id, parts).await?;
         let mut record = entry.record();
         let mut marks = vec![(Mark::Waiting, false)];
-        if length > record.most(self.options.max_size) {
+        let metadata = entry.image().metadata.clone();
+        let failure = if length > record.most(self.options.max_size) {
+            Some(Failure::TooLarge)
+        } else {
+            match self.judge_stored(&blob, length, metadata.as_deref()).await {
+                Ok(()) => None,
+                Err(Reject::TypeMismatch(_)) => Some(Failure::TypeMismatch),
+                Err(reject) => return Err(reject),
+            }
+        };
+        if let Some(failure) = failure {
             self.blobs
                 .remove(&super::end::all_files(&entry.id, &blob))
                 .await?;
-            self.fail(entry, Failure::TooLarge, marks).await;
+            self.fail(entry, failure, marks).await;
             return Ok(None);
         }
         let promise = if self.options.durability == Durability::Process {
@@ -419,6 +441,7 @@ impl Inner {
         }
         record.touched = now();
         self.stamp(&mut record);
+        self.scan_first(&mut record, &mut marks);
         let details = vec![(Detail::Segments, segments_of(&blob).map(load::encode))];
         // In memory the blob comes before the record that says complete: who sees the one finds the other.
         entry.image().blob = Arc::new(blob);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{Instrument, error, info, warn};
 
+use super::content::no_marks;
 use super::session::{ChunkOf, Session};
 use super::table::{Entry, Image};
 use super::{Inner, More, now};
@@ -95,12 +96,17 @@ impl Inner {
             Status::Failed(Failure::PartGone) => Err(Reject::PartGone),
             Status::Failed(Failure::TooLarge) => Err(Reject::PartsTooLarge),
             Status::Failed(Failure::FileHash) => Err(Reject::FileHashMismatch),
-            Status::Active | Status::Assembling | Status::Completed
+            Status::Failed(Failure::Malware) => Err(Reject::MalwareFound),
+            Status::Failed(Failure::Unscanned) => Err(Reject::Unscanned),
+            Status::Failed(Failure::TypeMismatch) => Err(Reject::TypeMismatch(
+                "the bytes of this upload were not what they were declared as, or are not taken here".into(),
+            )),
+            Status::Active | Status::Assembling | Status::Completed | Status::Scanning
                 if expires.is_some_and(|at| at <= now()) && !self.waiting.needs(&entry.id) =>
             {
                 Err(Reject::Expired)
             }
-            Status::Active | Status::Assembling | Status::Completed => Ok(()),
+            Status::Active | Status::Assembling | Status::Completed | Status::Scanning => Ok(()),
         }
     }
 
@@ -161,7 +167,7 @@ impl Inner {
         if record.is_complete() {
             // One that fails here has nothing left to be done. Doubt comes before loss: a file that is short now may be whole
             // again later, and what it holds is not known then either.
-            let marks = vec![(Mark::Open, false), (Mark::Assembling, false)];
+            let marks = no_marks();
             if record.is_unsynced() && record.power_cuts != self.options.power_cuts {
                 error!(id = %entry.id, "a power cut came before this complete upload was synced: what its file holds is not known");
                 self.fail(entry, Failure::DiskFault, marks).await;
@@ -234,8 +240,10 @@ impl Inner {
         };
         self.stamp(&mut next);
         let late = next.is_unsynced();
+        let mut marks = vec![(Mark::Open, late)];
+        self.scan_first(&mut next, &mut marks);
         let more = More {
-            marks: vec![(Mark::Open, late)],
+            marks,
             ..More::default()
         };
         self.change(entry, next, promise, more).await?;
@@ -271,6 +279,7 @@ impl Inner {
             }
         }
         let mut next = Record { status, ..record };
+        self.scan_first(&mut next, &mut marks);
         self.stamp(&mut next);
         let late = next.is_unsynced();
         if late {

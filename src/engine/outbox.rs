@@ -175,7 +175,7 @@ impl Inner {
             && before.is_some_and(Record::is_complete)
             && cause::current().is_none();
         match after.status {
-            Status::Active | Status::Assembling => {}
+            Status::Active | Status::Scanning | Status::Assembling => {}
             Status::Completed => events.push(Event::PostFinish),
             Status::Failed(_) => events.push(Event::PostFail),
             Status::Cancelled if joined => {}

@@ -281,7 +281,7 @@ impl Engine {
             let expires = record.expires.filter(|_| !upload.receiving);
             let over = !matches!(
                 record.status,
-                Status::Active | Status::Assembling | Status::Completed
+                Status::Active | Status::Assembling | Status::Completed | Status::Scanning
             );
             let useless = over || expires.is_some_and(|at| at <= storage.at);
             let soon = !useless && expires.is_some_and(|at| at <= storage.at + SOON);

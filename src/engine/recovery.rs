@@ -17,6 +17,7 @@ use super::late::Late;
 use super::levels::Levels;
 use super::outbox::Outbox;
 use super::overview::Walks;
+use super::scan::Scans;
 use super::table::Table;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
@@ -65,6 +66,7 @@ impl Engine {
             table: Table::default(),
             waiting: Waiting::default(),
             late: Late::default(),
+            scans: Scans::default(),
             meter: Arc::default(),
             ledger: Arc::default(),
             levels: Levels::default(),
@@ -94,6 +96,7 @@ impl Engine {
         inner.tasks.spawn(inner.clone().syncer());
         inner.tasks.spawn(inner.clone().sweeper());
         inner.tasks.spawn(inner.clone().assembler());
+        inner.tasks.spawn(inner.clone().scanner());
         inner.tasks.spawn(inner.clone().sampler());
         if !hooks.is_empty() {
             inner.tasks.spawn(inner.clone().post_office(posted));
@@ -196,6 +199,12 @@ impl Inner {
         if record.as_ref().is_some_and(Record::is_unsynced) {
             self.late.push(id);
         }
+        if record
+            .as_ref()
+            .is_some_and(|r| r.status == Status::Scanning)
+        {
+            self.scans.push(id);
+        }
         if waits && let Some(parts) = self.state.detail(id, Detail::Parts).await? {
             let parts: Vec<UploadId> = load::decode(id, &parts)?;
             self.waiting.register(id, &parts);
@@ -268,6 +277,8 @@ impl Inner {
             // It may have been synced, but nobody knows that any more.
             change.marks.push((Mark::Open, true));
         }
+        // Whether anybody looked through it is not known any more.
+        self.scan_first(&mut record, &mut change.marks);
         change.record = Some(record);
         let details = [
             (Detail::Metadata, about.metadata.map(String::into_bytes)),

@@ -100,6 +100,7 @@ impl Machine {
             pause_after: Duration::from_secs(5),
             bounds: Bounds::default(),
             types: Types::default(),
+            content: Content::default(),
             sessions: SessionOptions::default(),
             hooks: Arc::default(),
             power_cuts,

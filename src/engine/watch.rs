@@ -150,6 +150,7 @@ impl Inner {
         let what = match status {
             Status::Active => return,
             Status::Assembling => What::AssemblyStarted,
+            Status::Scanning => What::ScanStarted,
             Status::Completed => What::Completed,
             Status::Failed(failure) => What::Failed {
                 code: failure.code(),

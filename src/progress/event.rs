@@ -56,8 +56,13 @@ pub enum What {
     },
     /// Bytes come again.
     Resumed,
-    /// For later: it was looked at for what it must not contain.
-    ScanFinished,
+    /// Every byte is there, and is looked through for malware.
+    ScanStarted,
+    /// That is done; the event that follows tells what became of the upload.
+    ScanFinished {
+        /// `clean`, `infected`, or `unscanned` for what could not be looked through.
+        verdict: &'static str,
+    },
     /// For later: work on it was queued.
     JobCreated,
     /// For later: that work failed.
@@ -83,7 +88,8 @@ impl What {
             Self::Expired => "upload_expired",
             Self::Paused { .. } => "upload_paused",
             Self::Resumed => "upload_resumed",
-            Self::ScanFinished => "scan_finished",
+            Self::ScanStarted => "scan_started",
+            Self::ScanFinished { .. } => "scan_finished",
             Self::JobCreated => "job_created",
             Self::JobFailed { .. } => "job_failed",
         }
@@ -158,6 +164,8 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<&'a [Part]>,
@@ -203,6 +211,7 @@ impl Event {
             }
             What::Failed { code } | What::JobFailed { code } => wire.code = Some(code),
             What::Paused { code } => wire.code = code,
+            What::ScanFinished { verdict } => wire.verdict = Some(verdict),
             _ => {}
         }
         text(&wire)
@@ -297,6 +306,7 @@ fn wire<'a>(
         chunk: None,
         range: None,
         code: None,
+        verdict: None,
         paused: None,
         parts: None,
     }

@@ -64,7 +64,7 @@ pub fn content_disposition(filename: Option<&[u8]>, inline: bool) -> String {
 }
 
 /// The name without what could do harm; empty if it was nothing but dots and blanks.
-fn safe_name(name: &[u8]) -> String {
+pub(crate) fn safe_name(name: &[u8]) -> String {
     let name: String = String::from_utf8_lossy(name)
         .chars()
         .map(|c| if is_harmful(c) { '_' } else { c })

@@ -13,7 +13,7 @@ use super::process::raise_file_limit;
 use crate::admin::Admin;
 use crate::blob::disk::{DiskBlobs, DiskOptions};
 use crate::config::Config;
-use crate::engine::{DataDir, Engine, NO_LIMIT, Notes, Options, SessionOptions};
+use crate::engine::{Content, DataDir, Engine, NO_LIMIT, Notes, Options, SessionOptions};
 use crate::lock::memory::MemoryLocker;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
@@ -192,6 +192,11 @@ fn options(config: &Config, dir: &DataDir) -> Options {
             }),
         },
         hooks: Arc::default(),
+        content: Content {
+            sniff: config.content.sniffing(),
+            names: config.content.names(),
+            scan: config.content.scanning(),
+        },
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),
     }

@@ -40,6 +40,8 @@ pub enum Mark {
     Waiting,
     /// A final to be assembled.
     Assembling,
+    /// A complete upload to be scanned.
+    Scanning,
 }
 
 /// What a commit's answer promises.

@@ -27,6 +27,7 @@ pub(super) async fn answer(
         .length
         .filter(|_| view.is_complete())
         .ok_or(Reject::NotFinished)?;
+    door.engine.gives_out(&view)?;
     // A finished upload never changes, and its id is never used again.
     let etag = format!("\"{id}\"");
     match conditional::verdict(&head.headers, &etag, view.touched) {

@@ -82,6 +82,13 @@ impl Server {
         self.running = Some(running);
     }
 
+    /// The same, with something changed.
+    pub async fn change(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop().await;
+        change(&mut self.config);
+        self.restart().await;
+    }
+
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use highwater::blob::memory::MemoryBlobs;
 use highwater::blob::{Blob, BlobError, BlobStore, BlobWriter, File, Pieces, Room, Segment};
 use highwater::config::{Durability, Share};
-use highwater::engine::{Engine, NO_LIMIT, Options, SessionOptions};
+use highwater::engine::{Content, Engine, NO_LIMIT, Options, SessionOptions};
 use highwater::lock::memory::MemoryLocker;
 use highwater::lock::{Guard, Locker};
 use highwater::security::quota::Bounds;
@@ -85,6 +85,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
         pause_after: Duration::from_secs(5),
         bounds: Bounds::default(),
         types: Types::default(),
+        content: Content::default(),
         sessions: SessionOptions::default(),
         hooks: Arc::default(),
         power_cuts: 0,

@@ -9,6 +9,7 @@ use http_body::Body;
 use tracing::warn;
 
 use super::super::append::{MOMENT, SILENCE, Seen};
+use super::super::content::Sniffing;
 use super::super::end::close_well;
 use super::super::ingest::{Ended, Ingest};
 use super::super::table::{Entry, Live};
@@ -22,7 +23,7 @@ use crate::protocol::checksum::{Algorithm, Digest};
 use crate::protocol::sha256::Sum;
 use crate::security::rate::Pace;
 use crate::state::{Detail, Mark, Promise};
-use crate::upload::{Record, UploadId};
+use crate::upload::{Failure, Record, UploadId};
 
 /// What comes with a chunk's body.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ impl Engine {
             .run(async move {
                 let _place = place;
                 let chunked = match (inner.turn_of_chunk(&id).await, whole.session()) {
-                    (Ok(turn), _) => inner.take_chunk(turn, chunk, body).await,
+                    (Ok(turn), _) => inner.clone().take_chunk(turn, chunk, body).await,
                     // Before this, or while it waited.
                     (Err(Reject::NotFound), Some(session)) if whole.record().is_complete() => {
                         inner
@@ -101,6 +102,9 @@ impl Engine {
                     }
                     (Err(reject), _) => Err(reject),
                 };
+                if let Err(Reject::TypeMismatch(_)) = &chunked {
+                    inner.condemn(&entry, Failure::TypeMismatch).await;
+                }
                 // The session's entry was in use until here: what became of the chunk was seen by it.
                 drop(entry);
                 chunked
@@ -160,7 +164,11 @@ impl Inner {
             record,
             chunk,
         };
-        let (mut ingest, ended) = arrived.take_in(&self, &live, body, guard.as_ref()).await;
+        // All of it comes, also what is known of it already.
+        let sniffing = self.sniffing(&entry, 0).await?;
+        let (mut ingest, ended) = arrived
+            .take_in(&self, &live, sniffing, body, guard.as_ref())
+            .await;
         let counted = self.count_chunk(&arrived, &mut ingest, ended).await;
         // Before they may be taken back: bytes that came are counted.
         drop(metered);
@@ -230,6 +238,7 @@ impl Inner {
             Ended::Eof(_) if ingest.room > 0 => return Err(Reject::ChunkTooShort { size }),
             Ended::Eof(_) => {}
             Ended::Overflow => return Err(Reject::ChunkTooLong { size }),
+            Ended::Mismatch(mismatch) => return Err(mismatch.into()),
             Ended::Cut => return Err(Reject::ChunkCut),
             Ended::Idle => return Err(Reject::IdleRequest),
             Ended::Stopped => return Err(Reject::Stopping),
@@ -415,6 +424,7 @@ impl Arriving<'_> {
         &'i self,
         engine: &'i Arc<Inner>,
         live: &'i Arc<Live>,
+        sniffing: Option<Sniffing>,
         body: B,
         guard: &dyn Guard,
     ) -> (Ingest<'i>, Ended)
@@ -431,6 +441,7 @@ impl Arriving<'_> {
         if known == 0 {
             ingest.front = self.session.front_before(self.number);
         }
+        ingest.sniffing = sniffing;
         let ended = ingest.run(body, guard).await;
         (ingest, ended)
     }

@@ -113,14 +113,15 @@ impl Inner {
     ) -> Result<(OwnedSession, String), Reject> {
         self.levels.admits()?;
         let chunk_size = self.chunk_size(&new)?;
+        let metadata = self.named_well(Some(new.metadata))?;
         let by = new.by.as_deref();
-        self.judge_type(Some(&new.metadata), by, false)?;
+        self.judge_type(metadata.as_deref(), by, false)?;
         // Under the session's own name: its record takes the reservation's place.
         let (id, _held) = self.name_for(new.id).await?;
         let _reserved = self.reserve(&id, by, (new.size, true))?;
         let token = token()?;
         let facts = Facts {
-            filename: new.filename,
+            filename: self.options.content.names.name(new.filename),
             chunk_size,
             parallel: self.options.sessions.parallel,
             verify: new.verify,
@@ -133,7 +134,7 @@ impl Inner {
             ..Record::new(Kind::Final, Some(new.size), now())
         };
         let mut image = Image::new(&id, record);
-        image.metadata = Some(new.metadata);
+        image.metadata = metadata;
         image.session = Some(Arc::new(Session::new(&id, facts, new.size)));
         self.introduce(id.clone(), image, Vec::new()).await?;
         let entry = self.entry(&id).await?;

@@ -16,18 +16,18 @@ impl Engine {
     /// Makes a session complete. Again, and it gives the same answer.
     ///
     /// # Errors
-    /// `ChunksMissing`; `FileHashMismatch`, and the session has failed; as [`Engine::look`].
+    /// `ChunksMissing`; `FileHashMismatch`, `MalwareFound`, `Unscanned`, and the session has failed; as [`Engine::look`].
     pub async fn finalize(&self, owned: &OwnedSession) -> Result<(), Reject> {
         let (inner, id) = (self.inner.clone(), owned.id().clone());
         self.inner
             .run(async move {
                 let entry = inner.usable(&id).await?;
-                if entry.record().is_complete() {
-                    return Ok(());
+                if !entry.record().is_complete() {
+                    let guard = inner.hold(&id, false).await?;
+                    let entry = inner.usable(&id).await?;
+                    inner.finalize(&entry, guard.as_ref()).await?;
                 }
-                let guard = inner.hold(&id, false).await?;
-                let entry = inner.usable(&id).await?;
-                inner.finalize(&entry, guard.as_ref()).await
+                inner.await_verdict(&id).await
             })
             .await
     }

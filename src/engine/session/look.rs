@@ -105,8 +105,9 @@ impl Session {
     /// those of one that has ended are gone.
     pub(crate) fn there(&self, status: Status) -> There {
         let (chunks, bytes) = match status {
-            Status::Assembling | Status::Completed => (self.total, self.size),
+            Status::Assembling | Status::Completed | Status::Scanning => (self.total, self.size),
             Status::Cancelled | Status::Expired => (0, 0),
+            Status::Failed(failure) if failure.is_refusal() => (0, 0),
             Status::Active | Status::Failed(_) => (self.count(), self.bytes()),
         };
         There { chunks, bytes }
@@ -146,7 +147,7 @@ pub(super) fn view(entry: &Entry, session: &Session) -> SessionView {
     let bytes = session.there(record.status).bytes;
     let uploaded = if record.is_complete() {
         (1..=session.total).collect()
-    } else if record.is_tombstone() {
+    } else if session.there(record.status).chunks == 0 {
         Vec::new()
     } else {
         let progress = session.progress();

@@ -54,16 +54,16 @@ fn kinds() -> Vec<(What, Status)> {
             code: Some("body-cut"),
         },
         What::Paused { .. } => What::Resumed,
-        What::Resumed => What::ScanFinished,
-        What::ScanFinished => What::JobCreated,
+        What::Resumed => What::ScanStarted,
+        What::ScanStarted => What::ScanFinished { verdict: "clean" },
+        What::ScanFinished { .. } => What::JobCreated,
         What::JobCreated => What::JobFailed { code: "internal" },
         What::JobFailed { .. } => What::Created,
     };
     let status = |what: &What| match what {
         What::AssemblyStarted => Status::Assembling,
-        What::Completed | What::ScanFinished | What::JobCreated | What::JobFailed { .. } => {
-            Status::Completed
-        }
+        What::Completed | What::JobCreated | What::JobFailed { .. } => Status::Completed,
+        What::ScanStarted | What::ScanFinished { .. } => Status::Scanning,
         What::Failed { .. } => Status::Failed(Failure::PartGone),
         What::Cancelled => Status::Cancelled,
         What::Expired => Status::Expired,

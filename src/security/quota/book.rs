@@ -52,10 +52,18 @@ impl Weight {
         };
         match record.status {
             Status::Active
+            | Status::Scanning
             | Status::Assembling
             | Status::Completed
             | Status::Failed(Failure::DiskFault | Failure::FileHash) => there,
-            Status::Failed(Failure::BlobLost | Failure::PartGone | Failure::TooLarge) => Self {
+            Status::Failed(
+                Failure::BlobLost
+                | Failure::PartGone
+                | Failure::TooLarge
+                | Failure::TypeMismatch
+                | Failure::Malware
+                | Failure::Unscanned,
+            ) => Self {
                 there: true,
                 ..Self::default()
             },

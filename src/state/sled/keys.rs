@@ -16,7 +16,7 @@ use super::super::{Detail, Mark};
 use crate::upload::{Record, UploadId};
 
 /// Every mark there is.
-pub(super) const MARKS: [Mark; 3] = [Mark::Waiting, Mark::Assembling, Mark::Open];
+pub(super) const MARKS: [Mark; 4] = [Mark::Waiting, Mark::Assembling, Mark::Open, Mark::Scanning];
 
 /// Where records begin.
 pub(super) const RECORDS: &[u8] = b"r\0";
@@ -79,6 +79,7 @@ pub(super) fn marked(mark: Mark) -> [u8; 4] {
         Mark::Waiting => 1,
         Mark::Assembling => 2,
         Mark::Open => 3,
+        Mark::Scanning => 4,
     };
     [b'm', 0, byte, 0]
 }

@@ -1,0 +1,347 @@
+//! Complete uploads are looked through for malware before they are given out. The request that completes one waits for the
+//! verdict for a while; what takes longer goes on in the background, and over a restart, by its mark in the state store.
+//!
+//! A scan holds no lock: who deletes the upload meanwhile need not wait, and the verdict is dropped then.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::content::no_marks;
+use super::ingest::FOR_EVER;
+use super::table::Entry;
+use super::{Inner, More};
+use crate::blob::{Blob, BlobError};
+use crate::error::Reject;
+use crate::progress::What;
+use crate::security::scan::{Infected, ScanError, Unavailable, Verdict};
+use crate::state::{Mark, Promise};
+use crate::upload::{Failure, Kind, Record, Status, UploadId};
+
+/// Scans at the same time: clamd's own threads are ten.
+const AT_ONCE: usize = 4;
+/// So many times a scanner that fails is asked before it counts as unavailable.
+const PROMPT: u32 = 3;
+/// The pause before it is asked again, which doubles each time, and the longest.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What is to be scanned: when, and how often it was tried in vain.
+#[derive(Default)]
+pub(super) struct Scans {
+    due: Mutex<Vec<(UploadId, Instant, u32)>>,
+    new: Notify,
+    done: Notify,
+}
+
+impl Scans {
+    pub(super) fn push(&self, id: &UploadId) {
+        self.push_at(id, Instant::now(), 0);
+    }
+
+    fn push_at(&self, id: &UploadId, at: Instant, tries: u32) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.push((id.clone(), at, tries));
+        drop(due);
+        self.new.notify_one();
+    }
+
+    /// The next one that is due; or when one will be.
+    fn next(&self) -> Result<(UploadId, u32), Duration> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = due.iter().enumerate().min_by_key(|(_, (_, at, _))| *at);
+        let (place, pause) = match first {
+            Some((place, (_, at, _))) => (place, at.saturating_duration_since(Instant::now())),
+            None => return Err(FOR_EVER),
+        };
+        if !pause.is_zero() {
+            return Err(pause);
+        }
+        let (id, _, tries) = due.swap_remove(place);
+        Ok((id, tries))
+    }
+}
+
+/// How a scan ended.
+enum Outcome {
+    Clean,
+    /// Passed without a verdict, and why.
+    Unscanned(String),
+    Infected(String),
+    /// Refused without a verdict, and why.
+    Refused(String),
+    /// To be tried again, and why.
+    Later(String),
+    /// It stays as it is until the server is started again, and why.
+    Held(String),
+    /// Nothing is to be done any more.
+    Gone,
+}
+
+impl Inner {
+    /// A record that would say complete says that it is to be scanned, where uploads are. Parts are scanned in their final, and
+    /// there is nothing in an upload of no bytes.
+    pub(super) fn scan_first(&self, record: &mut Record, marks: &mut Vec<(Mark, bool)>) {
+        let scans = self.options.content.scan.is_some();
+        if scans && record.is_complete() && record.kind != Kind::Partial && record.offset > 0 {
+            record.status = Status::Scanning;
+            marks.retain(|(mark, _)| *mark != Mark::Assembling);
+            marks.push((Mark::Scanning, true));
+        }
+    }
+
+    /// For the request that completed an upload: waits for the verdict, but not for long. What is said of it later is not this
+    /// request's.
+    ///
+    /// # Errors
+    /// `MalwareFound`, `Unscanned`.
+    pub(super) async fn await_verdict(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        let Some(scan) = &self.options.content.scan else {
+            return Ok(());
+        };
+        let verdict = async {
+            loop {
+                let done = self.scans.done.notified();
+                tokio::pin!(done);
+                done.as_mut().enable();
+                match self.usable(id).await {
+                    Ok(entry) if entry.record().status == Status::Scanning => done.await,
+                    Err(reject @ (Reject::MalwareFound | Reject::Unscanned)) => return Err(reject),
+                    _ => return Ok(()),
+                }
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            waited = timeout(scan.wait, verdict) => waited.unwrap_or(Ok(())),
+        }
+    }
+
+    /// Runs until the server stops: scans what is marked from before, and what comes.
+    pub(super) async fn scanner(self: Arc<Self>) {
+        match self.state.marked(Mark::Scanning).await {
+            Ok(ids) => ids.iter().for_each(|id| self.scans.push(id)),
+            Err(error) => warn!(%error, "what is to be scanned cannot be listed"),
+        }
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        while !self.stop.is_cancelled() {
+            let (id, tries) = match self.scans.next() {
+                Ok(next) => next,
+                Err(pause) => {
+                    tokio::select! {
+                        () = self.stop.cancelled() => {}
+                        () = self.scans.new.notified() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    continue;
+                }
+            };
+            let place = tokio::select! {
+                () = self.stop.cancelled() => return,
+                place = places.clone().acquire_owned() => place,
+            };
+            let inner = self.clone();
+            self.tasks.spawn(async move {
+                let _place = place;
+                inner.scan(&id, tries).await;
+            });
+        }
+    }
+
+    async fn scan(self: &Arc<Self>, id: &UploadId, tries: u32) {
+        let Some(entry) = self.entry_logged(id).await else {
+            return;
+        };
+        let began = Instant::now();
+        let outcome = tokio::select! {
+            // It is marked, and goes on after the next start.
+            () = self.stop.cancelled() => return,
+            outcome = self.look_through(&entry, tries) => outcome,
+        };
+        match &outcome {
+            Outcome::Later(why) => return self.scan_later(id, tries, why),
+            Outcome::Held(why) => {
+                self.meter.scans.one("held");
+                return warn!(%id, why, "an upload cannot be scanned, and is held");
+            }
+            _ => {}
+        }
+        self.meter.scan_time.observe(began.elapsed());
+        match self.conclude(&entry, outcome).await {
+            Ok(()) => self.scans.done.notify_waiters(),
+            Err(reject) => self.scan_later(id, tries, &reject.to_string()),
+        }
+    }
+
+    fn scan_later(&self, id: &UploadId, tries: u32, why: &str) {
+        let pause = PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST);
+        if tries < PROMPT || tries.is_multiple_of(16) {
+            warn!(%id, why, ?pause, "a scan is tried again");
+        }
+        self.meter.scans.one("retried");
+        let at = Instant::now() + pause;
+        self.scans.push_at(id, at, tries.saturating_add(1));
+    }
+
+    async fn look_through(self: &Arc<Self>, entry: &Entry, tries: u32) -> Outcome {
+        let record = entry.record();
+        if record.status != Status::Scanning {
+            return Outcome::Gone;
+        }
+        let Some(scan) = &self.options.content.scan else {
+            return Outcome::Unscanned("no scanner is configured any more".into());
+        };
+        let too_large = || {
+            format!(
+                "it has {} bytes, and the scanner takes fewer",
+                record.offset
+            )
+        };
+        let unscannable = |why| match scan.unavailable {
+            Unavailable::Hold => Outcome::Held(why),
+            Unavailable::Pass => Outcome::Unscanned(why),
+            Unavailable::Refuse => Outcome::Refused(why),
+        };
+        if record.offset > scan.max_bytes {
+            return unscannable(too_large());
+        }
+        let looked = async {
+            let pieces = self.blobs.read(&entry.blob(), 0..record.offset).await?;
+            scan.scanner.scan(pieces).await
+        };
+        match looked.await {
+            Ok(Verdict::Clean) => Outcome::Clean,
+            Ok(Verdict::Infected(name)) => Outcome::Infected(name),
+            Ok(Verdict::TooLarge) => unscannable(too_large()),
+            Err(ScanError::Blob(BlobError::Lost)) => match self.found_lost(&entry.id).await {
+                Ok(()) if entry.record().status != Status::Scanning => Outcome::Gone,
+                _ => Outcome::Later("its bytes were not where they were".into()),
+            },
+            Err(ScanError::Blob(error)) => Outcome::Later(error.to_string()),
+            Err(ScanError::Unavailable(why)) => {
+                let why = format!("the scanner {why}");
+                if tries < PROMPT || scan.unavailable == Unavailable::Hold {
+                    Outcome::Later(why)
+                } else {
+                    unscannable(why)
+                }
+            }
+        }
+    }
+
+    /// A verdict takes effect, unless the upload has ended meanwhile.
+    async fn conclude(self: &Arc<Self>, entry: &Entry, outcome: Outcome) -> Result<(), Reject> {
+        let id = &entry.id;
+        let _guard = self.hold(id, false).await?;
+        let entry = self.entry(id).await?;
+        if entry.record().status != Status::Scanning {
+            return self.unmark(&entry).await;
+        }
+        match outcome {
+            Outcome::Clean => {
+                debug!(%id, "scanned, and clean");
+                self.give_free(&entry, "clean").await
+            }
+            Outcome::Unscanned(why) => {
+                warn!(%id, why, "an upload passes without a scan");
+                self.give_free(&entry, "unscanned").await
+            }
+            Outcome::Infected(name) => {
+                warn!(%id, malware = name, "MALWARE FOUND in an upload");
+                self.cast_out(&entry, Failure::Malware, "infected").await
+            }
+            Outcome::Refused(why) => {
+                warn!(%id, why, "an upload is refused, since it cannot be scanned");
+                self.cast_out(&entry, Failure::Unscanned, "unscanned").await
+            }
+            Outcome::Later(_) | Outcome::Held(_) | Outcome::Gone => Ok(()),
+        }
+    }
+
+    /// What failed or ended otherwise is not looked for after the next start.
+    async fn unmark(&self, entry: &Entry) -> Result<(), Reject> {
+        let more = More {
+            marks: vec![(Mark::Scanning, false)],
+            ..More::default()
+        };
+        let record = entry.record();
+        if record.is_tombstone() {
+            return Ok(());
+        }
+        self.change(entry, record, Promise::Queued, more).await
+    }
+
+    fn tell_verdict(&self, entry: &Entry, verdict: &'static str) {
+        self.meter.scans.one(verdict);
+        self.tell(entry, What::ScanFinished { verdict });
+    }
+
+    /// The upload is complete, or is put into one file first.
+    async fn give_free(
+        self: &Arc<Self>,
+        entry: &Entry,
+        verdict: &'static str,
+    ) -> Result<(), Reject> {
+        let mut marks = vec![(Mark::Scanning, false)];
+        let joined = matches!(*entry.blob(), Blob::Segments(_));
+        let status = if joined && self.options.assemble {
+            marks.push((Mark::Assembling, true));
+            Status::Assembling
+        } else {
+            Status::Completed
+        };
+        self.tell_verdict(entry, verdict);
+        let next = Record {
+            status,
+            ..entry.record()
+        };
+        let more = More {
+            marks,
+            ..More::default()
+        };
+        self.change(entry, next, Promise::Flushed, more).await?;
+        self.assemble.notify_one();
+        Ok(())
+    }
+
+    /// The upload has failed, and its bytes go; its parts', too.
+    async fn cast_out(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        failure: Failure,
+        verdict: &'static str,
+    ) -> Result<(), Reject> {
+        self.tell_verdict(entry, verdict);
+        let (blob, parts) = {
+            let image = entry.image();
+            (image.blob.clone(), image.parts.clone())
+        };
+        self.fail(entry, failure, no_marks()).await;
+        if !matches!(entry.record().status, Status::Failed(_)) {
+            // Nothing of it is given out; what is to become of it is tried again.
+            return Err(Reject::Locked);
+        }
+        let scan = self.options.content.scan.as_ref();
+        let quarantine = scan.is_some_and(|scan| scan.infected == Infected::Quarantine);
+        if quarantine && failure == Failure::Malware {
+            match self.blobs.set_aside(&entry.id, &blob).await {
+                Ok(place) => info!(id = %entry.id, place, "malware set aside"),
+                Err(error) => {
+                    warn!(id = %entry.id, %error, "malware could not be set aside: its bytes stay until it expires, and nobody gets them");
+                    return Ok(());
+                }
+            }
+        }
+        self.clear(entry).await;
+        if !parts.is_empty() {
+            // In a task of its own: parts are locked before their finals.
+            let inner = self.clone();
+            self.tasks
+                .spawn(async move { inner.drop_parts(&parts).await });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Scanners: programs that look for malware in what was uploaded. The port, and [`clamd`] behind it.
+//!
+//! A scanner is handed the bytes in pieces as they are read, and never the whole. That it cannot be reached, or did not answer as
+//! it should, is no verdict: what then becomes of the upload is the operator's to say ([`Unavailable`]).
+
+pub mod clamd;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::blob::{BlobError, Pieces};
+
+/// What a scanner found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Clean,
+    /// Malware, by the scanner's name for it.
+    Infected(String),
+    /// More bytes than it takes.
+    TooLarge,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The scanner cannot be reached, or failed.
+    #[error("the scanner {0}")]
+    Unavailable(String),
+    /// The bytes could not be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// What looks for malware.
+#[async_trait]
+pub trait Scanner: fmt::Debug + Send + Sync + 'static {
+    /// Looks through all of the bytes.
+    ///
+    /// # Errors
+    /// `Unavailable`, and it may be asked again; `Blob` for what the bytes' own store says.
+    async fn scan(&self, bytes: Pieces) -> Result<Verdict, ScanError>;
+}
+
+/// What becomes of malware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Infected {
+    /// Its bytes are removed.
+    Delete,
+    /// They are set aside where no upload is served from.
+    Quarantine,
+}
+
+/// What becomes of what cannot be scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// It waits, and is not given out, until a scanner has looked at it.
+    Hold,
+    /// It passes as if it were clean.
+    Pass,
+    /// It is refused, and its bytes are removed.
+    Refuse,
+}
+
+/// What scans, and what becomes of its verdicts.
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// What scans.
+    pub scanner: Arc<dyn Scanner>,
+    /// How long the request that completes an upload waits.
+    pub wait: Duration,
+    /// The most bytes that the scanner takes.
+    pub max_bytes: u64,
+    /// What becomes of malware.
+    pub infected: Infected,
+    /// What becomes of what cannot be scanned.
+    pub unavailable: Unavailable,
+}
+
+/// Where a scanner is: `clamd:tcp://127.0.0.1:3310` or `clamd:unix:/run/clamav/clamd.ctl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScannerAt(pub clamd::Address);
+
+/// Text that names no scanner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write clamd:tcp://HOST:PORT or clamd:unix:/PATH")]
+pub struct NoScanner;
+
+impl FromStr for ScannerAt {
+    type Err = NoScanner;
+
+    fn from_str(text: &str) -> Result<Self, NoScanner> {
+        let at = text.strip_prefix("clamd:").ok_or(NoScanner)?;
+        if let Some(path) = at.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.starts_with('/') {
+                Ok(Self(clamd::Address::Unix(path.into())))
+            } else {
+                Err(NoScanner)
+            };
+        }
+        let at = at.strip_prefix("tcp://").ok_or(NoScanner)?;
+        let (host, port) = at.rsplit_once(':').ok_or(NoScanner)?;
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(NoScanner);
+        }
+        Ok(Self(clamd::Address::Tcp(at.to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scanners_have_addresses() {
+        let tcp = |text: &str| ScannerAt(clamd::Address::Tcp(text.into()));
+        let unix = |text: &str| ScannerAt(clamd::Address::Unix(text.into()));
+        for (text, wanted) in [
+            ("clamd:tcp://127.0.0.1:3310", tcp("127.0.0.1:3310")),
+            ("clamd:tcp://[::1]:3310", tcp("[::1]:3310")),
+            ("clamd:tcp://scanner:3310", tcp("scanner:3310")),
+            ("clamd:unix:/run/clamd.ctl", unix("/run/clamd.ctl")),
+            ("clamd:unix:///run/clamd.ctl", unix("/run/clamd.ctl")),
+        ] {
+            assert_eq!(text.parse(), Ok(wanted), "{text}");
+        }
+        for bad in [
+            "",
+            "clamd",
+            "clamd:",
+            "tcp://a:1",
+            "clamd:tcp://a",
+            "clamd:tcp://:1",
+            "clamd:tcp://a:x",
+            "clamd:tcp://a:99999",
+            "clamd:unix:clamd.ctl",
+            "hook:http://a",
+        ] {
+            assert_eq!(bad.parse::<ScannerAt>(), Err(NoScanner), "{bad}");
+        }
+    }
+}

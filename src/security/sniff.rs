@@ -1,0 +1,224 @@
+//! What an upload's first bytes are, held against what they are said to be. Pure: bytes and metadata in, a verdict out.
+//!
+//! Magic numbers tell a format, or a family of formats: a Word document begins as any zip archive does, and an SVG as any XML.
+//! What is declared need only be of a family with what is found ([`families`]). What has no magic number, as text and many rare
+//! formats, is found to be nothing, and taken unless the operator is strict.
+
+mod families;
+mod list;
+
+pub use self::list::{NotATypeList, TypeList};
+
+use self::families::{FAMILIES, NOTHING, PROGRAMS, VAGUE};
+use crate::protocol::metadata::UploadMetadata;
+
+/// Bytes that are looked at.
+pub const HEAD: usize = 4096;
+
+/// What the operator wants of first bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sniff {
+    /// What is not recognized is refused.
+    pub strict: bool,
+    /// Types that are taken; all of them if it is empty.
+    pub allow: TypeList,
+    /// Types that are not.
+    pub deny: TypeList,
+}
+
+/// What a client says of its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// `filetype`, in lower case and without parameters; `None` where it says nothing.
+    media: Option<String>,
+    /// Of the file's name, in lower case.
+    extension: Option<String>,
+}
+
+/// Bytes that are not what they are said to be, or not what is taken here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are {found}, {why}")]
+pub struct Mismatch {
+    /// The media type that was found, or `of no known type`.
+    pub found: &'static str,
+    why: String,
+}
+
+/// What first bytes tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// A magic number.
+    Type(&'static str),
+    /// No magic number, and nothing that could not be read.
+    Text,
+    Unknown,
+}
+
+impl Declared {
+    /// What `Upload-Metadata` says.
+    #[must_use]
+    pub fn of(metadata: Option<&[u8]>) -> Self {
+        let Some(metadata) = metadata.and_then(|raw| UploadMetadata::parse(raw).ok()) else {
+            return Self::default();
+        };
+        let text = |key| {
+            let value = metadata.get(key)?;
+            Some(String::from_utf8_lossy(&value).to_ascii_lowercase())
+        };
+        // Both keys are in use, as for downloads.
+        let media = text("filetype").or_else(|| text("type"));
+        let media = media.map(|media| essence(&media).to_owned());
+        let name = text("filename").or_else(|| text("name"));
+        Self {
+            media: media.filter(|media| !NOTHING.contains(&media.as_str())),
+            extension: name.as_deref().and_then(extension).map(str::to_owned),
+        }
+    }
+}
+
+fn essence(media: &str) -> &str {
+    media.split(';').next().unwrap_or_default().trim()
+}
+
+/// Of `a.b`, `b`; none of `a`, `.a` and `a.`.
+fn extension(name: &str) -> Option<&str> {
+    let (stem, extension) = name.trim_end().rsplit_once('.')?;
+    let known = !stem.is_empty() && !extension.is_empty();
+    known.then_some(extension)
+}
+
+impl Sniff {
+    /// The verdict on first bytes: [`HEAD`] of them, or all there are.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn judge(&self, head: &[u8], declared: &Declared) -> Result<(), Mismatch> {
+        if head.is_empty() {
+            return Ok(());
+        }
+        let found = look(head);
+        let media = match found {
+            Found::Type(media) => media,
+            Found::Text => "text/plain",
+            Found::Unknown => "of no known type",
+        };
+        let refuse = |why: String| Err(Mismatch { found: media, why });
+        if self.strict && found == Found::Unknown {
+            return refuse("and only known types are taken here".into());
+        }
+        // Without a magic number nothing is proven.
+        let proven = matches!(found, Found::Type(_)) || (self.strict && found == Found::Text);
+        if proven && let Some(other) = &declared.media {
+            let program = PROGRAMS.contains(&media) && !is_known(other);
+            if program || !may_be_type(media, other) {
+                return refuse(format!("and were declared as {other:.100}"));
+            }
+        }
+        if proven
+            && let Some(other) = &declared.extension
+            && !may_have_extension(media, other)
+        {
+            return refuse(format!("and the name says .{other:.20}"));
+        }
+        self.lists(found, declared)
+            .or_else(|why| refuse(why.into()))
+    }
+
+    /// The lists are held against what was found; where that leaves it open, against what was declared.
+    fn lists(&self, found: Found, declared: &Declared) -> Result<(), &'static str> {
+        let said = declared.media.as_deref();
+        let media = match found {
+            Found::Type(media) if VAGUE.contains(&media) => said.or(Some(media)),
+            Found::Type(media) => Some(media),
+            Found::Text => said.or(Some("text/plain")),
+            Found::Unknown => said,
+        };
+        if media.is_some_and(|media| self.deny.has(media)) {
+            return Err("and that is not taken here");
+        }
+        if !self.allow.is_empty() && !media.is_some_and(|media| self.allow.has(media)) {
+            return Err("and only other types are taken here");
+        }
+        Ok(())
+    }
+}
+
+/// What first bytes tell. What can be read as text is no binary format, even if it begins with `BM` or `MZ`.
+fn look(head: &[u8]) -> Found {
+    let found = infer::get(head);
+    if is_text(head) {
+        return match found.map(|found| found.mime_type()) {
+            Some(
+                media @ ("text/html"
+                | "text/xml"
+                | "text/x-shellscript"
+                | "application/rtf"
+                | "application/postscript"),
+            ) => Found::Type(media),
+            // Else it only speaks of one.
+            Some(media @ "application/pdf") if begins(head, b"%PDF") => Found::Type(media),
+            _ => Found::Text,
+        };
+    }
+    match found.map(|found| (found.mime_type(), found.extension())) {
+        // A film, of a brand that has come since.
+        None if head.get(4..8) == Some(b"ftyp") => Found::Type("video/mp4"),
+        None if head.starts_with(b"\x1a\x45\xdf\xa3") => Found::Type("video/x-matroska"),
+        // Two bytes that much else begins with.
+        Some((_, "obj" | "der" | "eot") | ("application/octet-stream", _)) | None => Found::Unknown,
+        // The compound file, whatever is in it.
+        Some(("application/msword", _)) => Found::Type("application/x-ole-storage"),
+        Some((media, _)) => Found::Type(media),
+    }
+}
+
+fn begins(head: &[u8], with: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    head.trim_ascii_start().starts_with(with)
+}
+
+fn is_text(head: &[u8]) -> bool {
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return head.len().is_multiple_of(2)
+            && head.len() > 2
+            && !head.chunks(2).any(|pair| pair == [0, 0]);
+    }
+    let whole = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The last character may be cut.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let plain =
+        |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{8}' | '\u{1b}');
+    !whole.is_empty() && whole.chars().all(plain)
+}
+
+fn is_known(media: &str) -> bool {
+    FAMILIES.iter().any(|family| family.has_type(media))
+}
+
+/// Whether what was found may be what was declared; a declared type that nobody knows may be anything.
+fn may_be_type(found: &str, declared: &str) -> bool {
+    let both = || {
+        FAMILIES
+            .iter()
+            .any(|family| family.has_type(found) && family.has_type(declared))
+    };
+    found == declared || !is_known(declared) || both()
+}
+
+fn may_have_extension(found: &str, extension: &str) -> bool {
+    let mut families = FAMILIES
+        .iter()
+        .filter(|family| family.has_extension(extension))
+        .peekable();
+    families.peek().is_none() || families.any(|family| family.has_type(found))
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
