@@ -91,7 +91,10 @@ impl Ask {
     fn parse(text: &str) -> Result<Self, Reject> {
         let mut query = Query::parse(text)?;
         let statuses = match query.take("status").as_deref() {
-            None => vec![Status::Active.name(), Status::Assembling.name()],
+            None => {
+                let open = [Status::Active, Status::Scanning, Status::Assembling];
+                open.map(Status::name).to_vec()
+            }
             Some("all") => STATUSES.to_vec(),
             Some(list) => named("status", list, &STATUSES)?,
         };

@@ -80,11 +80,11 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
             .uploads()
             .map(|(kind, status, count)| ([("kind", kind.name()), ("status", status)], count)),
     );
-    let open = meter.count("active") + meter.count("assembling");
+    let open = ["active", "scanning", "assembling"].map(|status| meter.count(status));
     text.gauge(
         "highwater_uploads_open",
-        "Uploads that are active or assembling.",
-        open,
+        "Uploads that are active, or scanned, or assembling.",
+        open.iter().sum::<u64>(),
     );
 }
 

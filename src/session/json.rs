@@ -44,6 +44,9 @@ pub(super) fn answer(door: &Door, head: &Parts, owned: &OwnedSession) -> Respons
 /// The same, and how far it is.
 pub(super) fn status(door: &Door, head: &Parts, view: &SessionView) -> Value {
     let mut status = session(door, head, view);
+    if let Some(failure) = view.failure {
+        status["code"] = failure.code().into();
+    }
     let uploaded = u32::try_from(view.uploaded.len()).unwrap_or(u32::MAX);
     let left = view.size.saturating_sub(view.bytes);
     status["bytes_transferred"] = view.bytes.into();

@@ -3,7 +3,7 @@ import { element, write } from './admin-table.js';
 import { KINDS, STATUSES, counted, number } from './admin-words.js';
 
 const $ = (id) => document.getElementById(id);
-const OPEN = ['active', 'assembling'];
+const OPEN = ['active', 'scanning', 'assembling'];
 
 export class Filters {
   /** Where each page up to this one begins; the first one has no cursor. */

@@ -27,7 +27,7 @@ export function tiles(metrics) {
   const { bytes_per_second: rate, uploads, since_start: since } = metrics;
   write($('rate'), words.speed(rate.now));
   write($('rates'), ['1', '5', '15'].map((minutes) => `${minutes}\u00a0min: ${words.speed(rate[`${minutes}m`])}`).join(' · '));
-  write($('open'), words.number(uploads.active + uploads.assembling));
+  write($('open'), words.number(uploads.active + uploads.scanning + uploads.assembling));
   const resumed = since.resumes > 0 ? ` · ${words.counted(since.resumes, 'resume')} so far` : '';
   write($('receiving'), `${metrics.receiving === 0 ? 'no bytes come in now' : `${words.counted(metrics.receiving, 'body comes', 'bodies come')} in now`}${resumed}`);
   const ended = since.completed + since.failed + since.cancelled + since.expired;

@@ -60,7 +60,7 @@ export const date = (text) => (text ? DATE.format(new Date(text)) : '–');
 
 export const KINDS = { plain: 'file', partial: 'part', final: 'joined' };
 /** What an upload may be, in the order of its life. */
-export const STATUSES = ['active', 'assembling', 'completed', 'failed', 'cancelled', 'expired'];
+export const STATUSES = ['active', 'scanning', 'assembling', 'completed', 'failed', 'cancelled', 'expired'];
 /** What an upload is: the server calls a session a final upload. */
 export const kind = (upload) => (upload.session ? 'session' : (KINDS[upload.kind] ?? upload.kind));
 
@@ -71,6 +71,9 @@ const FAILED = {
   'disk-fault': 'The disk lost bytes of it',
   'part-gone': 'One of its parts is gone',
   'parts-too-large': 'Its parts are larger together than an upload may be',
+  'type-mismatch': 'Its bytes are not what was declared',
+  'malware-found': 'Malware was found in it',
+  unscanned: 'It could not be looked through for malware',
 };
 export const failed = (code) => FAILED[code] ?? code;
 
@@ -102,6 +105,8 @@ const REFUSED = {
   'already-complete': 'The upload was complete already',
   'chunk-of-session': 'A chunk to be cancelled without its session',
   'not-finished': 'The upload was not complete yet',
+  'scan-pending': 'The upload was still being looked through',
+  'bad-name': 'A file name that is not taken',
   'upgrade-required': 'A WebSocket was expected',
   expired: 'The upload had expired',
   storage: 'The disk failed',

@@ -37,6 +37,7 @@ const TABLE = {
   'out-of-space': [ASK, 'The disk of the server is full', 'What was sent is kept. Tell whoever runs this server; once there is space, press Retry to go on.'],
   'quota-exceeded': [ASK, 'There is no room left for this file', 'What you may store is used up. Remove uploads that you do not need, or ask whoever runs this server for more; then press Retry.'],
   'type-not-allowed': [ASK, 'The server does not take files of this kind', 'Ask whoever runs it which kinds it takes.'],
+  'bad-name': [ASK, 'The server does not take the name of this file', 'Rename the file to a plain name with one extension, and choose it again.'],
   'upload-rejected': [ASK, 'The server has refused this file', 'Ask whoever runs it why.'],
   'access-rejected': [ASK, 'The server has refused you', 'Ask whoever runs it why.'],
 
@@ -51,6 +52,9 @@ const TABLE = {
   'parts-too-large': [ANEW, 'The upload became larger than it may be', anew],
   'record-damaged': [ANEW, 'The record of this upload is damaged on the server', `Tell whoever runs it. ${anew}`],
   'file-hash-mismatch': [ANEW, 'The file that arrived is not the one that was announced', `It was changed while it was sent, or damaged on its way. ${anew}`],
+  'type-mismatch': [ANEW, 'The file is not what its name or type says', 'Open it to see what it is, and rename it; or ask whoever runs this server which kinds of files it takes.'],
+  'malware-found': [ANEW, 'Malware was found in this file', 'The server has refused it and keeps nothing of it for you. Do not open it; have this device checked.'],
+  'unscanned': [ANEW, 'The server could not check this file for malware', 'What it cannot check it refuses. Ask whoever runs it, or try again later.'],
   'chunk-differs': [ANEW, 'The file has changed since this upload began', `Parts of the earlier content are on the server already. ${anew}`],
   'already-complete': [ANEW, 'This upload is complete already', anew],
 
@@ -92,6 +96,7 @@ const TABLE = {
   'length-too-short': [ASK, 'The server did not understand a request', defect],
   'final-is-fixed': [ASK, 'The server did not understand a request', defect],
   'not-finished': [ASK, 'The upload is not finished', defect],
+  'scan-pending': [ASK, 'The file is still being checked for malware', 'It can be had once that is done.'],
   'media-type': [ASK, 'The server did not understand a request', defect],
   'unsupported-version': [ASK, 'The server speaks another version of the protocol', defect],
   'precondition-failed': [ASK, 'The upload has changed on the server', defect],

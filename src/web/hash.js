@@ -2,6 +2,7 @@
  * Hashes by a worker that all uploads of a page share.
  * @module
  */
+import { UploadError } from './errors.js';
 import { sha256 } from './sha256.js';
 
 let worker;
@@ -35,10 +36,17 @@ function begin() {
 
 /**
  * @param {Blob} blob
- * @returns {Promise<string>} its SHA-256, 64 hexadecimal digits; fails with a `NotReadableError` or a `NotFoundError` where
- *   the file has changed or gone
+ * @returns {Promise<string>} its SHA-256, 64 hexadecimal digits; fails with `unreadable` where the file has changed or gone
  */
-export function hash(blob) {
+export async function hash(blob) {
+  try {
+    return await hashed(blob);
+  } catch (error) {
+    throw new UploadError('unreadable', { detail: String(error?.name ?? error), cause: error });
+  }
+}
+
+function hashed(blob) {
   if (!worker && !broken) begin();
   if (broken) return sha256(blob);
   return new Promise((resolve, reject) => {

@@ -28,6 +28,8 @@ import { Unfinished, discard } from './unfinished.js';
 
 export { CHUNK, Unfinished, UploadError };
 
+/** A server that still looks through a file is asked again after so many milliseconds, unless it tells by itself. */
+const ASKED = 2000;
 /** So many times in a row a chunk may arrive damaged. */
 const DAMAGED = 3;
 /** Sessions that an upload of this page works on. */
@@ -47,6 +49,7 @@ const normal = (endpoint) => {
  * - `offline`: the same, as soon as the device is online;
  * - `paused`: by `pause()`;
  * - `finishing`: all is sent, and the server makes it final;
+ * - `checking`: the server looks through it for malware before it is complete;
  * - `completed`, `cancelled`;
  * - `failed`: somebody has to do something, `error` says what; then `retry()`.
  *
@@ -66,6 +69,7 @@ export class Upload extends EventTarget {
   #damaged = new Map();
   #rate = new Rate();
   #unwatch = null;
+  #news = () => {};
   #online = () => this.tryNow();
   #offline = () => this.#cut(new UploadError('offline'));
 
@@ -315,7 +319,7 @@ export class Upload extends EventTarget {
   async #find() {
     for (const kept of this.#store.like(this.#options.endpoint, this.file)) {
       if (taken.has(kept.id)) continue;
-      if ((await this.#hash(this.file.slice(0, kept.chunkSize))) === kept.firstHash) return kept;
+      if ((await hash(this.file.slice(0, kept.chunkSize))) === kept.firstHash) return kept;
     }
     return null;
   }
@@ -337,7 +341,7 @@ export class Upload extends EventTarget {
       return Session.initialize(this.#send, endpoint, asked, this.file, authorization);
     });
     const { kept } = made.session;
-    kept.firstHash = await this.#hash(this.file.slice(0, kept.chunkSize));
+    kept.firstHash = await hash(this.file.slice(0, kept.chunkSize));
     run.throwIfAborted();
     this.#store.keep(kept);
     return made;
@@ -364,6 +368,8 @@ export class Upload extends EventTarget {
   #hear(event) {
     this.told = event;
     if (event.event === 'chunk_uploaded' && event.chunk) this.#count(event.chunk);
+    if (event.event === 'scan_started' && this.state === 'finishing') this.#become('checking');
+    if (event.event === 'upload_completed') this.#news();
     if (this.#run || this.state === 'paused') {
       if (event.status === 'cancelled') this.#fail(new UploadError('cancelled', { status: 410 }));
       else if (event.status === 'expired') this.#fail(new UploadError('expired', { status: 410 }));
@@ -408,7 +414,7 @@ export class Upload extends EventTarget {
     const body = this.file.slice(start + offset, start + end);
     this.#ledger.fly(n, 0);
     this.#show(n);
-    const sum = await this.#hash(body);
+    const sum = await hash(body);
     run.throwIfAborted();
     const onSent = (bytes) => this.#sent(n, bytes);
     const send = (method, url, options) => Lanes.to(url).run(() => this.#timed(body.size, method, url, options), run);
@@ -471,25 +477,20 @@ export class Upload extends EventTarget {
   /** Whether the server has made it final; else it has told which chunks it misses. */
   async #finish(run, round) {
     try {
-      await this.#patience.until(run, () =>
+      const finalize = () =>
         this.#session.finalize(this.#send).catch((error) => {
           if (error.code === 'chunks-missing' && round < DAMAGED) error.passing = false;
           throw error;
-        }),
-      );
+        });
+      while ((await this.#patience.until(run, finalize)).status === 'scanning') {
+        if (this.state !== 'checking') this.#become('checking');
+        await new Promise((resolve) => setTimeout((this.#news = resolve), ASKED));
+      }
       return true;
     } catch (error) {
       if (error.code !== 'chunks-missing' || round >= DAMAGED) throw error;
       this.#adopt(await this.#patience.until(run, () => Session.resume(this.#send, this.#session.kept)));
       return false;
-    }
-  }
-
-  async #hash(blob) {
-    try {
-      return await hash(blob);
-    } catch (error) {
-      throw new UploadError('unreadable', { detail: String(error?.name ?? error), cause: error });
     }
   }
 }

@@ -27,7 +27,7 @@ export class Ledger {
   static of(size, told) {
     const ledger = new Ledger(size, told.chunk_size);
     for (const n of told.uploaded_chunks ?? []) ledger.store(n);
-    if (told.status === 'completed') for (let n = 1; n <= ledger.chunks.length; n += 1) ledger.store(n);
+    if (['scanning', 'completed'].includes(told.status)) for (let n = 1; n <= ledger.chunks.length; n += 1) ledger.store(n);
     for (const { chunk, offset } of told.partial ?? []) ledger.begun(chunk, offset);
     return ledger;
   }

@@ -6,6 +6,10 @@ import { CHUNK, Upload, UploadError } from './highwater.js';
 import { STATES, bytes, duration, percent } from './words.js';
 
 const BUSY = ['starting', 'uploading', 'waiting', 'offline', 'finishing'];
+/** No further try makes a file smaller, or its name shorter, or another file of it. */
+const IN_VAIN = ['too-large', 'bad-json', 'json-too-large', 'bad-name', 'type-mismatch', 'malware-found'];
+/** How often the server is asked about a file of an earlier visit that it still looks through, in milliseconds. */
+const CHECKED = 5000;
 
 /** A row: of a file that was chosen, or of an upload of an earlier visit whose file is not here. */
 export class Row {
@@ -103,10 +107,13 @@ export class Row {
 
   async #remember(unfinished) {
     this.unfinished = unfinished;
-    this.#own = 'unfinished';
+    if (this.#own !== 'checking') this.#own = 'unfinished';
     try {
       const status = await unfinished.status();
       if (status.status === 'completed') return this.remove();
+      if (status.status === 'failed') throw new UploadError(status.code);
+      this.#own = status.status === 'scanning' ? 'checking' : 'unfinished';
+      if (this.#own === 'checking') setTimeout(() => this.upload || this.#remember(unfinished), CHECKED);
       this.#kept = status.bytes_transferred;
       this.#keptUntil = status.expires_at;
     } catch (error) {
@@ -229,8 +236,7 @@ export class Row {
     if (state === 'failed') {
       const again = this.upload.error?.code === 'unreadable';
       if (again) wanted.push(['Choose file', () => this.#page.choose(this), 'primary']);
-      // No further try makes a file smaller, or its name shorter.
-      else if (!['too-large', 'bad-json', 'json-too-large'].includes(this.upload.error?.code)) wanted.push(['Retry', () => this.#again(), 'primary']);
+      else if (!IN_VAIN.includes(this.upload.error?.code)) wanted.push(['Retry', () => this.#again(), 'primary']);
     }
     if (state === 'paused') wanted.push(['Resume', () => this.#again(), 'primary']);
     if (state === 'waiting') wanted.push(['Try now', () => this.upload.tryNow(), 'primary']);

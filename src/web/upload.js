@@ -62,7 +62,7 @@ function draw() {
 
 /** All of them together, above the list and in the tab's title. */
 function total() {
-  const open = rows.filter((row) => row.busy || ['queued', 'asked'].includes(row.state));
+  const open = rows.filter((row) => row.busy || ['queued', 'asked', 'checking'].includes(row.state));
   const done = rows.filter((row) => row.state === 'completed').length;
   const sum = (list, of) => list.reduce((all, row) => all + of(row), 0);
   const sent = sum(open, (row) => row.sent);

@@ -42,6 +42,7 @@ export const STATES = {
   offline: 'Offline',
   paused: 'Paused',
   finishing: 'Finishing',
+  checking: 'Being checked for malware',
   completed: 'Done',
   failed: 'Failed',
   cancelled: 'Cancelled',

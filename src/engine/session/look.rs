@@ -12,7 +12,7 @@ use super::super::{Engine, now};
 use super::{OwnedSession, Priority, Session};
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
-use crate::upload::{Millis, Status, UploadId, UserId};
+use crate::upload::{Failure, Millis, Status, UploadId, UserId};
 
 /// A session as its owner sees it.
 #[derive(Debug, Clone)]
@@ -41,8 +41,10 @@ pub struct SessionView {
     pub priority: Priority,
     /// `Upload-Metadata`.
     pub metadata: Option<Bytes>,
-    /// `active assembling completed failed cancelled expired`.
+    /// `active scanning assembling completed failed cancelled expired`.
     pub status: &'static str,
+    /// Why it failed.
+    pub failure: Option<Failure>,
     /// When it was created.
     pub created: Millis,
     /// When it expires, if it does.
@@ -153,6 +155,11 @@ pub(super) fn view(entry: &Entry, session: &Session) -> SessionView {
         let progress = session.progress();
         (1..=session.total).filter(|n| progress.has(*n)).collect()
     };
+    let status = status(entry, session);
+    let failure = match record.status {
+        Status::Failed(failure) if status == record.status.name() => Some(failure),
+        _ => None,
+    };
     let rate = if record.status == Status::Active {
         let meter = session.meter.lock();
         meter
@@ -175,7 +182,8 @@ pub(super) fn view(entry: &Entry, session: &Session) -> SessionView {
         verify: session.facts.verify,
         priority: session.facts.priority,
         metadata,
-        status: status(entry, session),
+        status,
+        failure,
         created: record.created,
         expires: record.expires,
         bytes,

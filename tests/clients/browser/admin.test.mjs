@@ -50,6 +50,7 @@ operatorTest('admin page: filters, sorting and pages', {}, async (server, operat
   await tab.waitForFunction(() => document.querySelector('#rows .name')?.innerText === 'file 0');
   await tab.getByLabel('completed').check();
   await tab.getByLabel('active').uncheck();
+  await tab.getByLabel('scanning').uncheck();
   await tab.getByLabel('assembling').uncheck();
   await operator.reads('#page', /Page 1 of 1 · 1 upload$/);
   assert.deepEqual(await names(), ['done']);
