@@ -5,6 +5,7 @@ mod files;
 mod finish;
 mod misbehave;
 mod receiver;
+mod scan;
 mod tell;
 
 use std::time::Duration;

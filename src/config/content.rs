@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::{ConfigError, at};
+use crate::hooks::{Event, Hooks};
 use crate::security::names::NamePolicy;
 use crate::security::scan::clamd::Clamd;
-use crate::security::scan::{Infected, ScanOptions, ScannerAt, Unavailable};
-use crate::security::sniff::{Sniff, TypeList};
+use crate::security::scan::{By, Infected, ScanOptions, ScannerAt, Unavailable};
+use crate::security::sniff::Sniff;
+use crate::security::types::MediaTypes;
 use crate::units;
+
+/// What Debian's clamd takes: its `StreamMaxLength` and `MaxFileSize`.
+const CLAMDS_MOST: u64 = 25 << 20;
 
 /// Whether first bytes are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,25 +47,26 @@ pub struct ContentOptions {
     pub sniff: SniffMode,
     /// With --sniff: the only types that are taken, by what the first bytes are; separated by commas, as in `image/*,application/pdf`.
     #[arg(long, value_name = "LIST", default_value = "")]
-    pub sniff_allow: TypeList,
+    pub sniff_allow: MediaTypes,
     /// With --sniff: types that are not taken.
     #[arg(long, value_name = "LIST", default_value = "")]
-    pub sniff_deny: TypeList,
+    pub sniff_deny: MediaTypes,
     /// What becomes of file names with two extensions (invoice.pdf.exe), control characters, separators, or characters that
     /// turn the direction of text.
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = FilenamePolicy::Keep)]
     pub filename_policy: FilenamePolicy,
-    /// Scanner that looks for malware in complete uploads: clamd:tcp://127.0.0.1:3310, or clamd:unix:/run/clamav/clamd.ctl.
+    /// What looks for malware in complete uploads: clamd:tcp://127.0.0.1:3310, clamd:unix:/run/clamav/clamd.ctl, or hook for
+    /// those hooks that have the event `scan`.
     #[arg(long, value_name = "SCANNER")]
     pub scan: Option<ScannerAt>,
     /// How long the request that completes an upload waits for the verdict; later than that it is 204 or 201, and downloads are
     /// refused until there is one.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     pub scan_wait: Duration,
-    /// The most bytes that the scanner takes: no more than its own limits, of streams, files and scans, since clamd calls clean
-    /// what it did not look at.
-    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = units::size)]
-    pub scan_max_bytes: u64,
+    /// The most bytes that are scanned; 25MiB for clamd, and no bound for hooks, unless it is said. No more than clamd's own
+    /// limits, of streams, files and scans, since it calls clean what it did not look at.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub scan_max_bytes: Option<u64>,
     /// What becomes of malware.
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = ScanInfected::Delete)]
     pub scan_infected: ScanInfected,
@@ -104,11 +111,14 @@ impl ContentOptions {
     /// What scans, and what becomes of its verdicts; `None` if nothing is scanned.
     #[must_use]
     pub fn scanning(&self) -> Option<ScanOptions> {
-        let ScannerAt(address) = self.scan.clone()?;
+        let (by, usual) = match self.scan.clone()? {
+            ScannerAt::Clamd(address) => (By::Scanner(Arc::new(Clamd(address))), CLAMDS_MOST),
+            ScannerAt::Hook => (By::Hook, u64::MAX),
+        };
         Some(ScanOptions {
-            scanner: Arc::new(Clamd(address)),
+            by,
             wait: self.scan_wait,
-            max_bytes: self.scan_max_bytes,
+            max_bytes: self.scan_max_bytes.unwrap_or(usual),
             infected: match self.scan_infected {
                 ScanInfected::Delete => Infected::Delete,
                 ScanInfected::Quarantine => Infected::Quarantine,
@@ -119,6 +129,23 @@ impl ContentOptions {
                 ScanUnavailable::Refuse => Unavailable::Refuse,
             },
         })
+    }
+
+    /// Whether these hooks are what `--scan` needs: nobody is to believe that there is a scan where there is none.
+    ///
+    /// # Errors
+    /// Where they are not.
+    pub fn fits(&self, hooks: &Hooks) -> Result<(), ConfigError> {
+        let by_hooks = self.scan == Some(ScannerAt::Hook);
+        match (by_hooks, hooks.wants(Event::Scan)) {
+            (true, false) => Err(at("scan")(
+                "no hook has the event scan; name it in --hooks-enabled-events, or before a URL",
+            )),
+            (false, true) => Err(at("hooks-enabled-events")(
+                "hooks are asked for the event scan with --scan hook alone",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What becomes of names.

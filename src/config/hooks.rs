@@ -40,7 +40,7 @@ pub struct HooksOptions {
     /// The longest that such a program may run; then it is killed, and what it has started.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     pub hooks_dir_timeout: Duration,
-    /// Events for which there are hooks, separated by commas; also: pre-finish, pre-terminate, pre-access.
+    /// Events for which there are hooks, separated by commas; also: pre-finish, pre-terminate, pre-access, scan.
     #[arg(long, value_name = "LIST", default_value = crate::hooks::DEFAULT_EVENTS)]
     pub hooks_enabled_events: Events,
     /// How long a hook that nobody waits for is tried, before it is laid aside for /admin/hooks.

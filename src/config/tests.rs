@@ -146,6 +146,41 @@ fn hooks_are_called_where_a_url_says_and_for_what_stands_before_it() {
 }
 
 #[test]
+fn a_scan_by_hooks_needs_a_hook_and_a_hook_that_scans_a_scan() {
+    let fits = |line: &str| {
+        let config = config(line);
+        let hooks = config.hooks.open().expect(line);
+        config.content.fits(&hooks).map_err(|e| e.to_string())
+    };
+    let hook = "--hooks-http=http://a/";
+    for good in [
+        String::new(),
+        hook.into(),
+        format!("{hook} --scan=hook --hooks-enabled-events=scan,pre-finish"),
+        "--hooks-http=scan=http://a/ --scan=hook".into(),
+    ] {
+        assert_eq!(fits(&good), Ok(()), "{good}");
+    }
+    for bad in [
+        "--scan=hook".into(),
+        format!("{hook} --scan=hook"),
+        format!("{hook} --hooks-enabled-events=scan"),
+        format!("{hook} --hooks-enabled-events=scan --scan=clamd:tcp://a:1"),
+    ] {
+        assert!(fits(&bad).is_err(), "{bad}");
+    }
+    assert_eq!(
+        config("--scan=clamd:tcp://a:1")
+            .content
+            .scanning()
+            .map(|scan| scan.max_bytes),
+        Some(25 << 20)
+    );
+    let bounded = config("--scan=hook --scan-max-bytes=1k").content.scanning();
+    assert_eq!(bounded.map(|scan| scan.max_bytes), Some(1024));
+}
+
+#[test]
 fn tusds_command_lines_that_cannot_work_end_in_a_line() {
     let lines = [
         ("-hooks-grpc localhost:8081", "--hooks-grpc", "hooks"),

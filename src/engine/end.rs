@@ -98,8 +98,9 @@ impl Inner {
         self.let_go(&entry).await;
         self.blobs.remove(&all_files(id, &entry.blob())).await?;
         let record = entry.record();
-        // Its creation was told already.
-        let letters = if record.is_tombstone() {
+        // Its creation was told already, and so is its end where it was refused.
+        let refused = matches!(record.status, Status::Failed(failure) if failure.is_refusal());
+        let letters = if record.is_tombstone() || refused {
             Vec::new()
         } else {
             self.letters_for(Event::PostTerminate, &entry, &record)

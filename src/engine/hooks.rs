@@ -15,6 +15,7 @@ use crate::blob::{Blob, File};
 use crate::error::Reject;
 use crate::hooks::wire::Storage;
 use crate::hooks::{Answer, Call, Event, Reply, Upload, cause};
+use crate::security::scan::{self, ScanError, Verdict};
 use crate::security::user::User;
 use crate::state::{Detail, Promise};
 use crate::upload::{Kind, Record, Status, UploadId};
@@ -307,6 +308,21 @@ impl Inner {
             .await?;
         self.asking.finished.notify_waiters();
         Ok(Some(answer))
+    }
+
+    /// Asks hooks whether they find malware in an upload, which they read where it lies.
+    pub(super) async fn ask_for_malware(
+        &self,
+        entry: &Entry,
+        record: &Record,
+    ) -> Result<Verdict, ScanError> {
+        let upload = self.told(entry, record);
+        let reply = self.ask(&self.call(Event::Scan, &upload)).await;
+        let reply = reply.map_err(|reject| ScanError::Unavailable(reject.to_string()))?;
+        if !reply.reject_upload {
+            return Ok(Verdict::Clean);
+        }
+        Ok(Verdict::Infected(scan::name(&reply.answer.body)))
     }
 
     /// Tells hooks of bytes that come, as long as the server runs; a hook may stop the upload.

@@ -16,8 +16,9 @@ use super::table::Entry;
 use super::{Inner, More};
 use crate::blob::{Blob, BlobError};
 use crate::error::Reject;
+use crate::hooks::{Cause, cause};
 use crate::progress::What;
-use crate::security::scan::{Infected, ScanError, Unavailable, Verdict};
+use crate::security::scan::{By, Infected, ScanError, Unavailable, Verdict};
 use crate::state::{Mark, Promise};
 use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
@@ -29,10 +30,20 @@ const PROMPT: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What is to be scanned: when, and how often it was tried in vain.
+/// An upload that is to be scanned.
+struct Due {
+    id: UploadId,
+    at: Instant,
+    /// How often it was tried in vain.
+    tries: u32,
+    /// The request that completed it, for which hooks are told of its end.
+    cause: Option<Arc<Cause>>,
+}
+
+/// What is to be scanned.
 #[derive(Default)]
 pub(super) struct Scans {
-    due: Mutex<Vec<(UploadId, Instant, u32)>>,
+    due: Mutex<Vec<Due>>,
     new: Notify,
     done: Notify,
 }
@@ -43,25 +54,30 @@ impl Scans {
     }
 
     fn push_at(&self, id: &UploadId, at: Instant, tries: u32) {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        due.push((id.clone(), at, tries));
-        drop(due);
+        let due = Due {
+            id: id.clone(),
+            at,
+            tries,
+            cause: cause::current(),
+        };
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(due);
+        drop(all);
         self.new.notify_one();
     }
 
     /// The next one that is due; or when one will be.
-    fn next(&self) -> Result<(UploadId, u32), Duration> {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = due.iter().enumerate().min_by_key(|(_, (_, at, _))| *at);
+    fn next(&self) -> Result<Due, Duration> {
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = all.iter().enumerate().min_by_key(|(_, due)| due.at);
         let (place, pause) = match first {
-            Some((place, (_, at, _))) => (place, at.saturating_duration_since(Instant::now())),
+            Some((place, due)) => (place, due.at.saturating_duration_since(Instant::now())),
             None => return Err(FOR_EVER),
         };
         if !pause.is_zero() {
             return Err(pause);
         }
-        let (id, _, tries) = due.swap_remove(place);
-        Ok((id, tries))
+        Ok(all.swap_remove(place))
     }
 }
 
@@ -128,8 +144,8 @@ impl Inner {
         }
         let places = Arc::new(Semaphore::new(AT_ONCE));
         while !self.stop.is_cancelled() {
-            let (id, tries) = match self.scans.next() {
-                Ok(next) => next,
+            let due = match self.scans.next() {
+                Ok(due) => due,
                 Err(pause) => {
                     tokio::select! {
                         () = self.stop.cancelled() => {}
@@ -144,10 +160,11 @@ impl Inner {
                 place = places.clone().acquire_owned() => place,
             };
             let inner = self.clone();
-            self.tasks.spawn(async move {
+            let scan = async move {
                 let _place = place;
-                inner.scan(&id, tries).await;
-            });
+                inner.scan(&due.id, due.tries).await;
+            };
+            self.tasks.spawn(cause::within(due.cause, scan));
         }
     }
 
@@ -209,8 +226,13 @@ impl Inner {
             return unscannable(too_large());
         }
         let looked = async {
-            let pieces = self.blobs.read(&entry.blob(), 0..record.offset).await?;
-            scan.scanner.scan(pieces).await
+            match &scan.by {
+                By::Hook => self.ask_for_malware(entry, &record).await,
+                By::Scanner(scanner) => {
+                    let pieces = self.blobs.read(&entry.blob(), 0..record.offset).await?;
+                    scanner.scan(pieces).await
+                }
+            }
         };
         match looked.await {
             Ok(Verdict::Clean) => Outcome::Clean,
@@ -302,7 +324,7 @@ impl Inner {
             marks,
             ..More::default()
         };
-        self.change(entry, next, Promise::Flushed, more).await?;
+        self.change(entry, next, self.firmly(), more).await?;
         self.assemble.notify_one();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A directory of programs, each named as the event it is run for: JSON on its standard input, and its reply on its standard
 //! output. Another status than 0 is a failure.
 
+use std::io::ErrorKind::NotFound;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Call, Fault, MOST, Way};
+use super::{Call, Event, Fault, MOST, Way};
 
 /// Programs that run at a time; more wait, and that counts as their time.
 const AT_A_TIME: usize = 32;
@@ -61,8 +62,10 @@ impl FileWay {
         let _permit = self.running.acquire().await.map_err(Fault::of)?;
         let mut child = match self.start(call) {
             Ok(child) => child,
-            // Most have programs for some events only.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // Most have programs for some events only; but nobody's silence is a verdict.
+            Err(error) if error.kind() == NotFound && call.event != Event::Scan => {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(Fault(format!("it does not start: {error}"))),
         };
         let group = Group::of(&child);

@@ -30,11 +30,13 @@ pub enum Event {
     PostExpire,
     /// An upload is of no use any more.
     PostFail,
+    /// A complete upload is to be looked through for malware; it may be refused. Last, since letters count from the first.
+    Scan,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PreAccess,
         Self::PreCreate,
         Self::PostCreate,
@@ -45,6 +47,7 @@ impl Event {
         Self::PostTerminate,
         Self::PostExpire,
         Self::PostFail,
+        Self::Scan,
     ];
 
     /// Its name, as tusd's users know it.
@@ -61,6 +64,7 @@ impl Event {
             Self::PostTerminate => "post-terminate",
             Self::PostExpire => "post-expire",
             Self::PostFail => "post-fail",
+            Self::Scan => "scan",
         }
     }
 }

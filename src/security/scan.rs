@@ -1,4 +1,4 @@
-//! Scanners: programs that look for malware in what was uploaded. The port, and [`clamd`] behind it.
+//! Scanners: what looks for malware in what was uploaded. The port, [`clamd`] behind it, and hooks in its place.
 //!
 //! A scanner is handed the bytes in pieces as they are read, and never the whole. That it cannot be reached, or did not answer as
 //! it should, is no verdict: what then becomes of the upload is the operator's to say ([`Unavailable`]).
@@ -66,14 +66,23 @@ pub enum Unavailable {
     Refuse,
 }
 
+/// What scans.
+#[derive(Debug, Clone)]
+pub enum By {
+    /// A scanner, which is sent the bytes.
+    Scanner(Arc<dyn Scanner>),
+    /// The hooks of the event `scan`, which read them where they lie.
+    Hook,
+}
+
 /// What scans, and what becomes of its verdicts.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// What scans.
-    pub scanner: Arc<dyn Scanner>,
+    pub by: By,
     /// How long the request that completes an upload waits.
     pub wait: Duration,
-    /// The most bytes that the scanner takes.
+    /// The most bytes that are scanned.
     pub max_bytes: u64,
     /// What becomes of malware.
     pub infected: Infected,
@@ -81,24 +90,32 @@ pub struct ScanOptions {
     pub unavailable: Unavailable,
 }
 
-/// Where a scanner is: `clamd:tcp://127.0.0.1:3310` or `clamd:unix:/run/clamav/clamd.ctl`.
+/// Where a scanner is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScannerAt(pub clamd::Address);
+pub enum ScannerAt {
+    /// `clamd:tcp://127.0.0.1:3310` or `clamd:unix:/run/clamav/clamd.ctl`.
+    Clamd(clamd::Address),
+    /// `hook`: wherever hooks are.
+    Hook,
+}
 
 /// Text that names no scanner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write clamd:tcp://HOST:PORT or clamd:unix:/PATH")]
+#[error("write clamd:tcp://HOST:PORT, clamd:unix:/PATH or hook")]
 pub struct NoScanner;
 
 impl FromStr for ScannerAt {
     type Err = NoScanner;
 
     fn from_str(text: &str) -> Result<Self, NoScanner> {
+        if text == "hook" {
+            return Ok(Self::Hook);
+        }
         let at = text.strip_prefix("clamd:").ok_or(NoScanner)?;
         if let Some(path) = at.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.starts_with('/') {
-                Ok(Self(clamd::Address::Unix(path.into())))
+                Ok(Self::Clamd(clamd::Address::Unix(path.into())))
             } else {
                 Err(NoScanner)
             };
@@ -108,8 +125,14 @@ impl FromStr for ScannerAt {
         if host.is_empty() || port.parse::<u16>().is_err() {
             return Err(NoScanner);
         }
-        Ok(Self(clamd::Address::Tcp(at.to_owned())))
+        Ok(Self::Clamd(clamd::Address::Tcp(at.to_owned())))
     }
+}
+
+/// A scanner's name for what it found, fit for a line of the log.
+#[must_use]
+pub fn name(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 #[cfg(test)]
@@ -118,14 +141,15 @@ mod tests {
 
     #[test]
     fn scanners_have_addresses() {
-        let tcp = |text: &str| ScannerAt(clamd::Address::Tcp(text.into()));
-        let unix = |text: &str| ScannerAt(clamd::Address::Unix(text.into()));
+        let tcp = |text: &str| ScannerAt::Clamd(clamd::Address::Tcp(text.into()));
+        let unix = |text: &str| ScannerAt::Clamd(clamd::Address::Unix(text.into()));
         for (text, wanted) in [
             ("clamd:tcp://127.0.0.1:3310", tcp("127.0.0.1:3310")),
             ("clamd:tcp://[::1]:3310", tcp("[::1]:3310")),
             ("clamd:tcp://scanner:3310", tcp("scanner:3310")),
             ("clamd:unix:/run/clamd.ctl", unix("/run/clamd.ctl")),
             ("clamd:unix:///run/clamd.ctl", unix("/run/clamd.ctl")),
+            ("hook", ScannerAt::Hook),
         ] {
             assert_eq!(text.parse(), Ok(wanted), "{text}");
         }

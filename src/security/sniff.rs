@@ -5,12 +5,9 @@
 //! formats, is found to be nothing, and taken unless the operator is strict.
 
 mod families;
-mod list;
-
-pub use self::list::{NotATypeList, TypeList};
 
 use self::families::{FAMILIES, NOTHING, PROGRAMS, VAGUE};
-use crate::protocol::metadata::UploadMetadata;
+use super::types::{self, MediaTypes, essence, extension};
 
 /// Bytes that are looked at.
 pub const HEAD: usize = 4096;
@@ -21,9 +18,9 @@ pub struct Sniff {
     /// What is not recognized is refused.
     pub strict: bool,
     /// Types that are taken; all of them if it is empty.
-    pub allow: TypeList,
+    pub allow: MediaTypes,
     /// Types that are not.
-    pub deny: TypeList,
+    pub deny: MediaTypes,
 }
 
 /// What a client says of its bytes.
@@ -58,33 +55,13 @@ impl Declared {
     /// What `Upload-Metadata` says.
     #[must_use]
     pub fn of(metadata: Option<&[u8]>) -> Self {
-        let Some(metadata) = metadata.and_then(|raw| UploadMetadata::parse(raw).ok()) else {
-            return Self::default();
-        };
-        let text = |key| {
-            let value = metadata.get(key)?;
-            Some(String::from_utf8_lossy(&value).to_ascii_lowercase())
-        };
-        // Both keys are in use, as for downloads.
-        let media = text("filetype").or_else(|| text("type"));
-        let media = media.map(|media| essence(&media).to_owned());
-        let name = text("filename").or_else(|| text("name"));
+        let declared = types::Declared::by(metadata);
+        let media = declared.media.as_deref().map(essence);
         Self {
             media: media.filter(|media| !NOTHING.contains(&media.as_str())),
-            extension: name.as_deref().and_then(extension).map(str::to_owned),
+            extension: declared.name.as_deref().and_then(extension),
         }
     }
-}
-
-fn essence(media: &str) -> &str {
-    media.split(';').next().unwrap_or_default().trim()
-}
-
-/// Of `a.b`, `b`; none of `a`, `.a` and `a.`.
-fn extension(name: &str) -> Option<&str> {
-    let (stem, extension) = name.trim_end().rsplit_once('.')?;
-    let known = !stem.is_empty() && !extension.is_empty();
-    known.then_some(extension)
 }
 
 impl Sniff {

@@ -104,14 +104,14 @@ impl FromStr for Extensions {
 }
 
 /// A media type without its parameters, in small letters.
-fn essence(media: &str) -> String {
+pub(super) fn essence(media: &str) -> String {
     let essence = media.split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()
 }
 
 /// What follows the last dot of a file's name, in small letters. Dots and blanks at the end are none of it: some systems drop
 /// them. A name that has a dot at its beginning alone has no extension.
-fn extension(name: &str) -> Option<String> {
+pub(super) fn extension(name: &str) -> Option<String> {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let base = base.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
     let (stem, extension) = base.rsplit_once('.')?;

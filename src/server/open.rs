@@ -54,6 +54,7 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
     let hooks = Arc::new(config.hooks.open()?);
+    config.content.fits(&hooks)?;
     let options = Options {
         hooks,
         ..options(config, &dir)

@@ -97,7 +97,7 @@ async fn the_real_clamd_finds_what_it_should() {
     let server = start_with(|config| {
         config.content.scan = Some(scan.parse().expect("an address"));
         config.content.scan_wait = Duration::from_secs(20);
-        config.content.scan_max_bytes = 4 << 20;
+        config.content.scan_max_bytes = Some(4 << 20);
         config.content.scan_unavailable = ScanUnavailable::Refuse;
     })
     .await;

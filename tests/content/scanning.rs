@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use highwater::config::{Config, ScanInfected, ScanUnavailable};
+use highwater::config::{Config, ScanInfected, ScanUnavailable, SniffMode};
 use serde_json::json;
 
+use super::Described as _;
 use super::fake_clamd::{BAD, FakeClamd, Mood};
 use crate::support::session::CHUNK;
 use crate::support::{Client, Process, Reply, Server, bytes, start_with, stored_files, until};
@@ -81,6 +82,35 @@ async fn the_completing_request_has_the_verdict() {
         assert!(metric(&server, &line).await, "{line}");
     }
     assert_eq!(server.delete(&path).await.status, 204);
+}
+
+#[tokio::test]
+async fn what_is_refused_gives_its_bytes_back() {
+    let clamd = FakeClamd::start(Mood::Well).await;
+    let mut server = scanning(&clamd, LONG, |config| {
+        config.content.sniff = SniffMode::On;
+        config.limits.quota_total = 1000;
+    })
+    .await;
+    let (_, reply) = send(&server, &bad(1000)).await;
+    is(&reply, 422, "malware-found");
+    let png = [("filetype", "image/png")];
+    let post = server.tus("POST", "/files/").header("Upload-Length", 1000);
+    let path = post.described(&png).send().await.location_path();
+    let reply = server.patch(&path, 0, "%PDF-1.7".repeat(125)).send().await;
+    is(&reply, 415, "type-mismatch");
+    let parts = [bad(600), bytes(1, 400)];
+    let parts = [server.part(&parts[0]).await, server.part(&parts[1]).await];
+    is(&server.join(&parts).await, 422, "malware-found");
+    until("its parts are gone as well", || async {
+        metric(&server, "highwater_reserved_bytes 0").await
+    })
+    .await;
+    // So it is after the next start.
+    server.restart().await;
+    assert!(metric(&server, "highwater_reserved_bytes 0").await);
+    assert_eq!(send(&server, &bytes(1, 1000)).await.1.status, 204);
+    assert!(metric(&server, "highwater_reserved_bytes 1000").await);
 }
 
 #[tokio::test]
@@ -219,7 +249,10 @@ async fn a_held_upload_is_scanned_once_the_scanner_is_there() {
 #[tokio::test]
 async fn what_is_too_large_is_not_sent() {
     let clamd = FakeClamd::start(Mood::Well).await;
-    let mut server = scanning(&clamd, SHORT, |config| config.content.scan_max_bytes = 1000).await;
+    let mut server = scanning(&clamd, SHORT, |config| {
+        config.content.scan_max_bytes = Some(1000);
+    })
+    .await;
     let (path, reply) = send(&server, &bytes(1, 1001)).await;
     assert_eq!((reply.status, clamd.scans()), (204, 0));
     is(&server.get(&path).await, 409, "scan-pending");

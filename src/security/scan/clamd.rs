@@ -115,9 +115,7 @@ fn verdict(answer: &[u8]) -> Option<Verdict> {
     if name.starts_with("Heuristics.Limits.Exceeded") {
         return Some(Verdict::TooLarge);
     }
-    Some(Verdict::Infected(
-        name.chars().filter(|c| !c.is_control()).take(200).collect(),
-    ))
+    Some(Verdict::Infected(super::name(name)))
 }
 
 #[cfg(test)]

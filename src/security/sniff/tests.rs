@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::samples::*;
 use super::*;
+use crate::protocol::metadata::UploadMetadata;
 
 fn declared(media: &str, name: &str) -> Declared {
     let pairs = [
