@@ -71,7 +71,8 @@ pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 // Plain numbers, for the type of the counters: a length that calls a function to be known can make the compiler go
 // round in a circle (E0391), depending on the order in which it checks things.
 const KIND_COUNT: usize = 3;
-const STATUS_COUNT: usize = 7;
+/// How many of [`STATUSES`] there are.
+pub const STATUS_COUNT: usize = 7;
 /// Kinds of upload.
 pub const KINDS: [Kind; KIND_COUNT] = [Kind::Plain, Kind::Partial, Kind::Final];
 const FAILURES: [Failure; 8] = [

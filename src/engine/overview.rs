@@ -13,8 +13,7 @@ use super::walk::summary;
 use super::{Engine, Inner, now};
 use crate::blob::{Blob, File};
 use crate::error::Reject;
-use crate::meter::Meter;
-use crate::meter::status_index;
+use crate::meter::{Meter, STATUS_COUNT, status_index};
 use crate::protocol::metadata::UploadMetadata;
 use crate::security::quota::{Bounds, Use};
 use crate::state::Detail;
@@ -81,7 +80,7 @@ pub struct Storage {
     /// When that was looked at.
     pub at: Millis,
     /// By status, in the order of [`crate::meter::STATUSES`].
-    pub by_status: [Amount; 6],
+    pub by_status: [Amount; STATUS_COUNT],
     /// By user, those of nobody's first.
     pub by_user: BTreeMap<Option<UserId>, Amount>,
     /// Files, sidecars included.

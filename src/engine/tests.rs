@@ -324,6 +324,35 @@ async fn no_mark_stays_at_what_failed() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_scanned_is_in_doubt_after_a_power_cut_as_any_other() {
+    let machine = Machine::default();
+    let marks = [(Mark::Open, true), (Mark::Scanning, true)];
+    let unsynced = Record {
+        status: Status::Scanning,
+        ..unsynced(Kind::Plain)
+    };
+    let synced = Record {
+        synced: 5,
+        ..unsynced.clone()
+    };
+    let doubtful = machine.upload(b"hello", &unsynced, &marks).await;
+    let sure = machine.upload(b"hello", &synced, &marks).await;
+    // Without a scanner: what nothing else holds back is given out.
+    let (_engine, _) = machine.start(1, true).await;
+    for (id, status) in [
+        (doubtful, Status::Failed(Failure::DiskFault)),
+        (sure, Status::Completed),
+    ] {
+        until("nothing is to be done any more", async || {
+            !machine.is_marked(Mark::Open, &id).await
+                && !machine.is_marked(Mark::Scanning, &id).await
+        })
+        .await;
+        assert_eq!(machine.record(&id).await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn complete_uploads_do_not_hold_up_the_start_and_share_a_sync_of_the_state() {
     let machine = Machine::default();
     let mut ids = Vec::new();

@@ -138,6 +138,8 @@ async fn a_slow_verdict_comes_later() {
         .await
         .json();
     assert_eq!(waiting["matching"], 2);
+    let stored = server.get("/admin/uploads/storage").await.json();
+    assert_eq!(stored["by_status"]["scanning"]["uploads"], 2);
     clamd.set(Mood::Well);
     until("the clean one is given out", || async {
         server.get(&path).await.body == clean
