@@ -14,7 +14,7 @@
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
 //! - [`progress`]: who is told what, while it happens.
-//! - [`security`]: who may do what.
+//! - [`security`]: who may do what, and what uploads may be.
 //! - [`hooks`]: programs of the operator's own that are asked and told.
 //! - [`error`]: every failure a client can see, and its status.
 //! - [`config`]: what the operator wants, checked once at start.

@@ -202,8 +202,11 @@ impl Engine {
             return Ok(false);
         }
         let record = self.inner.usable(id).await?.record();
-        let ended = record.is_complete() && record.offset == offset;
-        Ok(ended && self.inner.outcome(id).await?.is_some())
+        if !record.is_complete() || record.offset != offset {
+            return Ok(false);
+        }
+        self.inner.await_verdict(id).await?;
+        Ok(self.inner.outcome(id).await?.is_some())
     }
 }
 
@@ -318,7 +321,7 @@ impl Inner {
     ) -> Result<Verdict, ScanError> {
         let upload = self.told(entry, record);
         let reply = self.ask(&self.call(Event::Scan, &upload)).await;
-        let reply = reply.map_err(|reject| ScanError::Unavailable(reject.to_string()))?;
+        let reply = reply.map_err(|reject| ScanError::Unavailable(format!("failed: {reject}")))?;
         if !reply.reject_upload {
             return Ok(Verdict::Clean);
         }

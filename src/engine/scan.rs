@@ -3,6 +3,8 @@
 //!
 //! A scan holds no lock: who deletes the upload meanwhile need not wait, and the verdict is dropped then.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,6 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// An upload that is to be scanned.
 struct Due {
     id: UploadId,
-    at: Instant,
     /// How often it was tried in vain.
     tries: u32,
     /// The request that completed it, for which hooks are told of its end.
@@ -43,7 +44,9 @@ struct Due {
 /// What is to be scanned.
 #[derive(Default)]
 pub(super) struct Scans {
-    due: Mutex<Vec<Due>>,
+    /// By when, and numbered.
+    due: Mutex<BTreeMap<(Instant, u64), Due>>,
+    last: AtomicU64,
     new: Notify,
     done: Notify,
 }
@@ -56,12 +59,12 @@ impl Scans {
     fn push_at(&self, id: &UploadId, at: Instant, tries: u32) {
         let due = Due {
             id: id.clone(),
-            at,
             tries,
             cause: cause::current(),
         };
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(due);
+        all.insert((at, number), due);
         drop(all);
         self.new.notify_one();
     }
@@ -69,15 +72,13 @@ impl Scans {
     /// The next one that is due; or when one will be.
     fn next(&self) -> Result<Due, Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = all.iter().enumerate().min_by_key(|(_, due)| due.at);
-        let (place, pause) = match first {
-            Some((place, due)) => (place, due.at.saturating_duration_since(Instant::now())),
-            None => return Err(FOR_EVER),
-        };
-        if !pause.is_zero() {
-            return Err(pause);
+        let first = all.first_entry().ok_or(FOR_EVER)?;
+        let pause = first.key().0.saturating_duration_since(Instant::now());
+        if pause.is_zero() {
+            Ok(first.remove())
+        } else {
+            Err(pause)
         }
-        Ok(all.swap_remove(place))
     }
 }
 
@@ -124,7 +125,15 @@ impl Inner {
                 tokio::pin!(done);
                 done.as_mut().enable();
                 match self.usable(id).await {
-                    Ok(entry) if entry.record().status == Status::Scanning => done.await,
+                    Ok(entry) if entry.record().status == Status::Scanning => {
+                        // Nobody will look through it.
+                        if entry.record().offset > scan.max_bytes
+                            && scan.unavailable == Unavailable::Hold
+                        {
+                            return Ok(());
+                        }
+                        done.await;
+                    }
                     Err(reject @ (Reject::MalwareFound | Reject::Unscanned)) => return Err(reject),
                     _ => return Ok(()),
                 }

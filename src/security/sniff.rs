@@ -1,7 +1,7 @@
 //! What an upload's first bytes are, held against what they are said to be. Pure: bytes and metadata in, a verdict out.
 //!
 //! Magic numbers tell a format, or a family of formats: a Word document begins as any zip archive does, and an SVG as any XML.
-//! What is declared need only be of a family with what is found ([`families`]). What has no magic number, as text and many rare
+//! What is declared need only be of a family with what is found (`families`). What has no magic number, as text and many rare
 //! formats, is found to be nothing, and taken unless the operator is strict.
 
 mod families;

@@ -251,12 +251,14 @@ async fn a_held_upload_is_scanned_once_the_scanner_is_there() {
 #[tokio::test]
 async fn what_is_too_large_is_not_sent() {
     let clamd = FakeClamd::start(Mood::Well).await;
-    let mut server = scanning(&clamd, SHORT, |config| {
+    let mut server = scanning(&clamd, LONG, |config| {
         config.content.scan_max_bytes = Some(1000);
     })
     .await;
+    let begun = Instant::now();
     let (path, reply) = send(&server, &bytes(1, 1001)).await;
     assert_eq!((reply.status, clamd.scans()), (204, 0));
+    assert!(begun.elapsed() < LONG, "there is nothing to wait for");
     is(&server.get(&path).await, 409, "scan-pending");
     assert_eq!(send(&server, &bytes(1, 1000)).await.1.status, 204);
     // Without a scanner nothing holds it any more.

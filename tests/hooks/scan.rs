@@ -84,6 +84,37 @@ async fn the_verdict_comes_before_anything_is_told_of_the_end() {
 }
 
 #[tokio::test]
+async fn the_last_patch_again_waits_for_the_verdict_too() {
+    let receiver = Receiver::start(|_| Said::Status(500)).await;
+    let server = scanning(&receiver, |config| {
+        config.hooks.hooks_http_retry = 0;
+        config.content.scan_wait = Duration::from_secs(20);
+    })
+    .await;
+    let path = server.create(5).await;
+    let [first, again] = ["first", "again"].map(|_| {
+        let patch = server.patch(&path, 0, "hello");
+        async move { patch.send().await }
+    });
+    let first = tokio::spawn(first);
+    receiver.waits_for("scan", 1).await;
+    let again = tokio::spawn(again);
+    receiver.waits_for("scan", 3).await;
+    receiver.says(|call| {
+        let said = json!({ "HTTPResponse": { "Header": { "X-Said": call.event() } } });
+        Said::Json(said)
+    });
+    for patch in [first, again] {
+        let reply = patch.await.expect("a reply");
+        assert_eq!(
+            (reply.status, reply.header("X-Said")),
+            (204, Some("pre-finish"))
+        );
+    }
+    assert_eq!(receiver.of("pre-finish").len(), 1, "asked once");
+}
+
+#[tokio::test]
 async fn sessions_and_finals_are_read_whole() {
     let receiver = Receiver::start(scans).await;
     let server = scanning(&receiver, |_| {}).await;
