@@ -318,20 +318,24 @@ fn view(entry: &Entry) -> View {
 
 impl Inner {
     /// Runs a use case in a task of its own: an HTTP/2 reset drops the request's future in the middle of a commit
-    /// otherwise, and a shutdown waits for it.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Reject>> + Send + 'static,
-    ) -> Result<T, Reject> {
-        if self.stop.is_cancelled() {
-            return Err(Reject::Stopping);
-        }
-        let work = cause::within(cause::current(), work);
-        match self.tasks.spawn(work.in_current_span()).await {
-            Ok(result) => result.inspect_err(|reject| self.count_failure(reject)),
-            Err(panic) => {
-                error!(%panic, "a use case ended in a panic");
-                Err(Reject::Panicked)
+    /// otherwise, and a shutdown waits for it. No async function, since those keep a place for what they were given: each
+    /// request's future would be larger by all of the use case.
+    fn run<T, W>(&self, work: W) -> impl Future<Output = Result<T, Reject>> + Send
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Reject>> + Send + 'static,
+    {
+        let begun = (!self.stop.is_cancelled()).then(|| {
+            let work = cause::within(cause::current(), work);
+            self.tasks.spawn(work.in_current_span())
+        });
+        async move {
+            match begun.ok_or(Reject::Stopping)?.await {
+                Ok(result) => result.inspect_err(|reject| self.count_failure(reject)),
+                Err(panic) => {
+                    error!(%panic, "a use case ended in a panic");
+                    Err(Reject::Panicked)
+                }
             }
         }
     }

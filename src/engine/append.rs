@@ -241,7 +241,8 @@ impl Inner {
         let _busy = self.begin_chunk(entry, &live).await?;
         let by = append.by.as_deref();
         let (_reserved, charge) = self.reserve_rest(&entry.id, by, (&record, &declared))?;
-        self.prepare(entry, &record, declared, &append).await?;
+        // On the heap, as what comes after the body: many bodies wait at once, and none of them needs it then.
+        Box::pin(self.prepare(entry, &record, declared, &append)).await?;
         let running = self.appending();
         let seen = Seen::show(entry, &live);
         self.tell(entry, What::Resumed);
@@ -261,7 +262,7 @@ impl Inner {
         ingest.sniffing = sniffing;
         ingest.countable = !append.is_checked() && append.body_length.is_some();
         let ended = ingest.run(body, guard).await;
-        let result = self.settle(&mut ingest, ended, &append).await;
+        let result = Box::pin(self.settle(&mut ingest, ended, &append)).await;
         let writer = ingest.writer.take();
         drop((running, counted));
         self.meter.append_time.observe(began.elapsed());

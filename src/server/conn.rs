@@ -102,8 +102,9 @@ impl Connections {
         let ended = match (&self.h2, first) {
             (Some(h2), First::Http2) => {
                 let connection = h2.serve_connection(io, service);
-                self.until_stop(connection, http2::Connection::graceful_shutdown)
-                    .await
+                let end = http2::Connection::graceful_shutdown;
+                // On the heap: it is larger than HTTP/1's, whose are many.
+                Box::pin(self.until_stop(connection, end)).await
             }
             _ => {
                 let connection = self.h1.serve_connection(io, service).with_upgrades();

@@ -166,10 +166,9 @@ impl<A: App> Side<A> {
                 Err(error) => debug!(%error, "connection lost on its way to the workers"),
             }
         };
-        tasks.running.spawn_on(
-            async move { tasks.abort.run_until_cancelled(serve).await },
-            &workers,
-        );
+        // On the heap: a future that is handed on is kept at each place it went through.
+        let serve = tasks.abort.run_until_cancelled_owned(Box::pin(serve));
+        tasks.running.spawn_on(serve, &workers);
         Ok(())
     }
 }
