@@ -53,8 +53,11 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     } = stores
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
-    let hooks = Arc::new(config.hooks.open()?);
+    let mut hooks = config.hooks.open()?;
+    config.handoff.add_to(&mut hooks)?;
+    hooks.url = own_url(config);
     config.content.fits(&hooks)?;
+    let hooks = Arc::new(hooks);
     let options = Options {
         hooks,
         ..options(config, &dir)
@@ -156,6 +159,13 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
         state: opened.state,
         rebuild,
     })
+}
+
+/// What comes before an upload's id in its URL, where that is known without a request.
+fn own_url(config: &Config) -> Option<String> {
+    let public = config.public_url.as_ref();
+    let public = public.filter(|_| !config.disable_download)?;
+    Some(format!("{public}{}", config.base_path.as_str()))
 }
 
 /// 0 is for none.
