@@ -1,6 +1,7 @@
 //! The hand-off (`--handoff-http`, `--handoff-exec`, `--handoff-redis`): each complete upload is a job, and none is lost.
 
 mod digest;
+mod example;
 mod exec;
 mod http;
 mod redis;

@@ -62,6 +62,25 @@ impl Digested {
     }
 }
 
+/// A complete upload that is read for its hash, and how far.
+struct Reading {
+    at: u64,
+    length: u64,
+    hasher: Hasher,
+}
+
+impl Reading {
+    fn of(entry: &Entry) -> Self {
+        let length = entry.record().offset;
+        let begun = entry.image().digest.as_deref().cloned();
+        let (at, hasher) = match begun {
+            Some(Digested::Begun(at, hasher)) if at <= length => (at, hasher),
+            _ => (0, Hasher::default()),
+        };
+        Self { at, length, hasher }
+    }
+}
+
 impl Entry {
     /// The hash of a complete upload, if it is known.
     pub(super) fn known_sum(&self) -> Option<Sum> {
@@ -151,13 +170,20 @@ impl Inner {
         if let Some(sum) = entry.known_sum() {
             return Ok(sum);
         }
-        let _turn = self.digesting.take(priority, number).await;
+        let mut turn = self.digesting.take(priority, number).await;
         let entry = self.usable(&entry.id).await?;
         if let Some(sum) = entry.known_sum() {
             return Ok(sum);
         }
         let began = Instant::now();
-        let sum = self.read_and_hash(&entry).await?;
+        let mut reading = Reading::of(&entry);
+        while self.read_on(&entry, &mut reading).await? {
+            if self.digesting.is_urged_by_more_than(priority) {
+                drop(turn);
+                turn = self.digesting.take(priority, number).await;
+            }
+        }
+        let sum = reading.hasher.finish();
         let seconds = began.elapsed().as_secs_f64();
         debug!(id = %entry.id, length = entry.record().offset, seconds, "a complete upload was read for its hash");
         let _guard = self.hold(&entry.id, false).await?;
@@ -173,37 +199,38 @@ impl Inner {
         Ok(sum)
     }
 
-    async fn read_and_hash(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Sum, Reject> {
-        let length = entry.record().offset;
-        let begun = entry.image().digest.as_deref().cloned();
-        let (mut at, mut hasher) = match begun {
-            Some(Digested::Begun(at, hasher)) if at <= length => (at, hasher),
-            _ => (0, Hasher::default()),
-        };
-        while at < length {
-            // Nobody needs the hash of what is gone.
-            self.usable(&entry.id).await?;
-            let began = Instant::now();
-            let end = length.min(at + STEP);
-            let pieces = self.pieces(entry, at, end).await?;
-            // Off the workers, which have requests to serve.
-            let update = move || {
-                for piece in &pieces {
-                    hasher.update(piece);
-                }
-                hasher
-            };
-            let hashed = tokio::task::spawn_blocking(update).await;
-            hasher = hashed.map_err(|_| Reject::Panicked)?;
-            at = end;
-            if self.appending.load(Ordering::Relaxed) > 0 {
-                // Uploads come first: a quarter of the time is enough for reading beside them.
-                let pause =
-                    (began.elapsed() * 3).clamp(Duration::from_millis(2), Duration::from_secs(1));
-                tokio::time::sleep(pause).await;
-            }
+    /// One step of it; whether there is more.
+    async fn read_on(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        reading: &mut Reading,
+    ) -> Result<bool, Reject> {
+        if reading.at >= reading.length {
+            return Ok(false);
         }
-        Ok(hasher.finish())
+        // Nobody needs the hash of what is gone.
+        self.usable(&entry.id).await?;
+        let began = Instant::now();
+        let end = reading.length.min(reading.at + STEP);
+        let pieces = self.pieces(entry, reading.at, end).await?;
+        let mut hasher = std::mem::take(&mut reading.hasher);
+        // Off the workers, which have requests to serve.
+        let update = move || {
+            for piece in &pieces {
+                hasher.update(piece);
+            }
+            hasher
+        };
+        let hashed = tokio::task::spawn_blocking(update).await;
+        reading.hasher = hashed.map_err(|_| Reject::Panicked)?;
+        reading.at = end;
+        if self.appending.load(Ordering::Relaxed) > 0 {
+            // Uploads come first: a quarter of the time is enough for reading beside them.
+            let pause =
+                (began.elapsed() * 3).clamp(Duration::from_millis(2), Duration::from_secs(1));
+            tokio::time::sleep(pause).await;
+        }
+        Ok(true)
     }
 
     /// Stored bytes. Files that were moved meanwhile are found where they are.
@@ -235,5 +262,28 @@ impl Inner {
                 other => return Ok(other?),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_goes_on_after_a_restart_and_not_after_a_power_cut() {
+        let mut hasher = Hasher::default();
+        hasher.update(b"hel");
+        let (_, stored) = Digested::Begun(3, hasher).to_detail(7);
+        let stored = stored.unwrap();
+        let Some(Digested::Begun(3, mut hasher)) = Digested::from_bytes(&stored, 7) else {
+            panic!("it goes on");
+        };
+        hasher.update(b"lo");
+        assert_eq!(hasher.finish(), Sum::of(b"hello"));
+        assert!(Digested::from_bytes(&stored, 8).is_none());
+        let (_, whole) = Digested::Whole(Sum::of(b"x")).to_detail(7);
+        let whole = Digested::from_bytes(&whole.unwrap(), 8);
+        assert!(matches!(whole, Some(Digested::Whole(sum)) if sum == Sum::of(b"x")));
+        assert!(Digested::from_bytes(b"garbage", 7).is_none());
     }
 }

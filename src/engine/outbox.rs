@@ -244,6 +244,11 @@ impl Inner {
                     continue;
                 };
                 let at = self.options.hooks.find(&letter.to);
+                if at.is_none() && letter.call.event == Event::Digest {
+                    // What was switched off is nobody's loss.
+                    self.rewrite(*number, None).await;
+                    continue;
+                }
                 match (at, letter.dead.clone()) {
                     (Some(at), None) => self.put_into_lane((at, letter.upload), *number),
                     (_, dead) => {

@@ -45,6 +45,13 @@ impl Turns {
         };
         coming.await.unwrap_or(Turn(None))
     }
+
+    /// Whether somebody waits who is more urgent than this.
+    pub(super) fn is_urged_by_more_than(&self, priority: Priority) -> bool {
+        let queue = locked(&self.0);
+        let first = queue.waiting.first_key_value();
+        first.is_some_and(|((Reverse(urgent), _), _)| *urgent > priority)
+    }
 }
 
 impl Drop for Turn {
@@ -95,6 +102,8 @@ mod tests {
             Some((waiting.remove(at).0, turn))
         };
         assert!(next(&mut waiting).is_none());
+        assert!(turns.is_urged_by_more_than(Priority::Normal));
+        assert!(!turns.is_urged_by_more_than(Priority::High));
         waiting.retain(|(number, _)| *number != 3);
         drop(first);
         let mut order = Vec::new();

@@ -215,9 +215,19 @@ async fn what_a_kill_left_to_be_read_is_read_after_the_next_start() {
     }
     server.kill();
     let server = digesting(dir.path(), "process");
-    for (path, sum) in expected {
-        assert_eq!(sum_of(&server, &path).await, sum.to_string());
+    for (path, sum) in &expected {
+        assert_eq!(sum_of(&server, path).await, sum.to_string());
     }
+    // What was to be worked out, and is wanted no more, is nobody's loss.
+    let parts = [server.part(&bytes(1, 1_500_000)).await];
+    assert_eq!(server.join(&parts).await.status, 201);
+    server.kill();
+    let server = Process::start(dir.path(), &[]);
+    let listed = outbox(&server).await;
+    assert_eq!(
+        (&listed["waiting"], &listed["failed"]),
+        (&0.into(), &0.into())
+    );
 }
 
 #[tokio::test]
