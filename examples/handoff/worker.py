@@ -168,6 +168,8 @@ class Worker:
             dead = [word for pair in fields.items() for word in pair]
             self.redis("XADD", f"{self.options.prefix}:dead", "*", *dead, "error", error)
         self.redis("XACK", stream, self.options.group, number)
+        # Streams keep what was acknowledged. Where another group reads them too, leave this to XTRIM.
+        self.redis("XDEL", stream, number)
 
     def do(self, job):
         done = self.options.out / (job["id"].replace("/", "%2F") + ".json")

@@ -28,7 +28,7 @@ pub struct HandoffOptions {
     /// The longest that it may run; then it is killed, and what it has started.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     pub handoff_exec_timeout: Duration,
-    /// Redis (redis://[user:password@]host[:port][/db]) to whose streams each complete upload is added as a job; with a
+    /// Redis (`redis://user:password@host:port/db`) to whose streams each complete upload is added as a job; with a
     /// password better given by the variable.
     #[arg(long, value_name = "URL", default_value = "", hide_env_values = true)]
     pub handoff_redis: String,
@@ -119,7 +119,8 @@ impl HandoffOptions {
                 at_a_time: AT_A_TIME,
             });
         }
-        hooks.digest = self.handoff_digest || self.digest == Digesting::Sha256;
+        let asked = self.handoff_digest && hooks.wants(Event::Job);
+        hooks.digest = asked || self.digest == Digesting::Sha256;
         Ok(())
     }
 

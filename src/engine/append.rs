@@ -256,8 +256,7 @@ impl Inner {
             .checksum
             .as_ref()
             .map(|checksum| Digest::new(checksum.algorithm));
-        let before = self.hash_before(entry, append.claimed).await;
-        ingest.whole = before.map(|hash| (append.claimed, hash));
+        ingest.whole = self.hash_before(entry, append.claimed).await;
         ingest.charge = charge;
         ingest.pace.clone_from(&append.pace);
         ingest.sniffing = sniffing;

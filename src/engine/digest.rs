@@ -108,8 +108,8 @@ impl Inner {
         Ok(found.map(Box::new))
     }
 
-    /// The hash of what comes before a body, to go on with.
-    pub(super) async fn hash_before(&self, entry: &Entry, base: u64) -> Option<Hasher> {
+    /// Where a body begins, and the hash of what comes before it, to go on with.
+    pub(super) async fn hash_before(&self, entry: &Entry, base: u64) -> Option<(u64, Hasher)> {
         if !self.options.hooks.digest || entry.record().kind != Kind::Plain {
             return None;
         }
@@ -123,8 +123,9 @@ impl Inner {
             return None;
         }
         let hash = self.hash(entry, at..base, hasher, Hasher::update).await;
-        hash.inspect_err(|error| warn!(id = %entry.id, %error, "an upload is hashed at its end"))
-            .ok()
+        let hash = hash
+            .inspect_err(|error| warn!(id = %entry.id, %error, "an upload is hashed at its end"));
+        Some((base, hash.ok()?))
     }
 
     /// What is known of the hash once a body counts up to `end`.

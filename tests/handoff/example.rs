@@ -115,5 +115,6 @@ async fn what_a_killed_worker_had_is_done_by_another_and_what_fails_is_set_aside
         let name = format!("highwater:jobs:{stream}");
         let left = redis.ask(&["XPENDING", &name, "transcription", "-", "+", "10"]);
         assert_eq!(left, Reply::Array(Vec::new()), "{stream}");
+        assert_eq!(redis.ask(&["XLEN", &name]), Reply::Int(0), "{stream}");
     }
 }

@@ -270,19 +270,23 @@ async fn it_follows_the_hook_before_the_end() {
     .await;
 }
 
+/// Takes one job in three, refuses one, and never answers one.
+fn one_in_three() -> impl FnMut(&Call) -> Said + Send {
+    let mut came = 0;
+    move |_| {
+        came += 1;
+        match came % 3 {
+            0 => Said::fine(),
+            1 => Said::Status(503),
+            _ => Said::Nothing,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_kill_in_the_middle_loses_no_job() {
     for round in 0..rounds(2, 20) {
-        let mut taken = 0;
-        let receiver = Receiver::start(move |_| {
-            taken += 1;
-            match taken % 3 {
-                0 => Said::fine(),
-                1 => Said::Status(503),
-                _ => Said::Nothing,
-            }
-        })
-        .await;
+        let receiver = Receiver::start(one_in_three()).await;
         let dir = tempfile::tempdir().expect("a directory");
         let url = receiver.url();
         let mode = ["process", "complete"][round % 2];
