@@ -87,6 +87,25 @@ async fn a_sequential_upload_is_hashed_on_its_way() {
     assert!(!was_read(&mut server, &path));
 }
 
+/// A body whose bytes were never told gives way to a newcomer, and what came of it is cut off again.
+#[tokio::test]
+async fn bytes_that_are_taken_back_are_not_in_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut server = digesting(dir.path(), "process");
+    let (all, other) = (bytes(3, 300_000), bytes(4, 100_000));
+    let path = server.create(300_000).await;
+    let chunked = "Transfer-Encoding: chunked";
+    let _hung = server.hang_untold(dir.path(), &path, chunked, &other).await;
+    until("the newcomer takes over", || async {
+        server.patch(&path, 0, &all[..50_000]).send().await.status == 204
+    })
+    .await;
+    let rest = server.patch(&path, 50_000, &all[50_000..]).send().await;
+    assert_eq!(rest.status, 204);
+    assert_eq!(sum_of(&server, &path).await, Sum::of(&all).to_string());
+    assert!(!was_read(&mut server, &path));
+}
+
 #[tokio::test]
 async fn what_is_made_of_parts_is_read_once() {
     let dir = tempfile::tempdir().expect("a directory");
