@@ -235,7 +235,7 @@ impl Inner {
     }
 
     /// Stored bytes. Files that were moved meanwhile are found where they are.
-    async fn pieces(
+    pub(super) async fn pieces(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         at: u64,
@@ -248,6 +248,9 @@ impl Inner {
             let blob = entry.blob();
             let read = async {
                 let mut found = Vec::new();
+                if at == end {
+                    return Ok(found);
+                }
                 let mut pieces = self.blobs.read(&blob, at..end).await?;
                 while let Some(piece) = pieces.next().await {
                     found.push(piece?);

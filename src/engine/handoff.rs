@@ -13,6 +13,7 @@ use crate::hooks::wire::Storage;
 use crate::hooks::{Call, Event};
 use crate::progress::What;
 use crate::protocol::expires::rfc3339_millis;
+use crate::security::sniff;
 use crate::security::types::Declared;
 use crate::upload::{Kind, Priority, Record};
 
@@ -98,9 +99,19 @@ impl Inner {
         let mut job = Job::of(&letter.call).map_err(|fault| Reject::HookFailed(fault.0))?;
         if self.options.hooks.digest && job.sha256.is_none() {
             job.sha256 = Some(self.digest(&entry, job.priority, number).await?);
-            letter.call.body = job.to_json();
         }
+        if letter.call.event == Event::Job {
+            job.detected_type = self.detected(&entry).await?;
+        }
+        letter.call.body = job.to_json();
         Ok(Some(job.priority))
+    }
+
+    /// The type that an upload's first bytes are of.
+    async fn detected(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Option<String>, Reject> {
+        let end = entry.record().offset.min(sniff::HEAD as u64);
+        let head = self.pieces(entry, 0, end).await?.concat();
+        Ok(sniff::detect(&head).map(str::to_owned))
     }
 
     /// Those who follow an upload are told what became of its job.

@@ -59,7 +59,7 @@ async fn a_complete_upload_is_a_job() {
         ("priority", json!("high")),
         ("size", json!(5)),
         ("declared_type", json!("audio/wav")),
-        ("detected_type", Value::Null),
+        ("detected_type", json!("text/plain")),
         ("sha256", Value::Null),
         ("segments", Value::Null),
         ("owner", Value::Null),
@@ -129,6 +129,35 @@ async fn without_assembly_a_job_names_the_segments() {
         bytes.extend_from_slice(&whole[start..start + length]);
     }
     assert_eq!(bytes, b"hello world");
+}
+
+#[tokio::test]
+async fn with_a_scanner_it_follows_the_verdict_and_only_a_clean_one() {
+    let receiver = Receiver::start(|call| {
+        let path = call.json["Event"]["Upload"]["Storage"]["Path"].as_str();
+        let bad = path.is_some_and(|path| std::fs::read(path).is_ok_and(|all| all == b"bad"));
+        Said::Json(json!({ "RejectUpload": bad }))
+    })
+    .await;
+    let server = handing_on(&receiver, |config| {
+        config.hooks.hooks_http = config.handoff.handoff_http.clone();
+        config.hooks.hooks_enabled_events = "scan".parse().expect("an event");
+        config.content.scan = Some("hook".parse().expect("a scanner"));
+    })
+    .await;
+    let path = server.create(3).await;
+    let refused = server.patch(&path, 0, *b"bad").send().await;
+    assert_eq!((refused.status, &*refused.code), (422, "malware-found"));
+    let clean = server.whole(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").await;
+    until("the job comes", || async {
+        jobs(&receiver).iter().any(|job| job["id"] == id(&clean))
+    })
+    .await;
+    let jobs = jobs(&receiver);
+    let order: Vec<_> = jobs.iter().map(|job| job["Type"].as_str()).collect();
+    assert_eq!(order, [Some("scan"), Some("scan"), None]);
+    assert_eq!(text(&jobs[2], "detected_type"), "image/png");
+    assert_eq!(outbox(&server).await["failed"], 0);
 }
 
 /// The order in which jobs came that waited while the receiver was busy with another one.
