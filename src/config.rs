@@ -4,6 +4,7 @@ mod args;
 mod auth;
 mod content;
 mod file;
+mod handoff;
 mod hooks;
 mod limits;
 mod settings;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 pub use args::CommandLine;
 pub use auth::{AuthMode, AuthOptions};
 pub use content::{ContentOptions, FilenamePolicy, ScanInfected, ScanUnavailable, SniffMode};
+pub use handoff::{Digesting, HandoffOptions};
 pub use hooks::HooksOptions;
 pub use limits::LimitOptions;
 pub use settings::Settings;
@@ -184,6 +186,9 @@ pub struct Config {
     /// What the bytes of uploads may be.
     #[command(flatten)]
     pub content: ContentOptions,
+    /// Whom complete uploads are handed to.
+    #[command(flatten)]
+    pub handoff: HandoffOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
     /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.

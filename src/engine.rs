@@ -12,8 +12,10 @@ mod commit;
 mod content;
 mod create;
 mod data_dir;
+mod digest;
 mod end;
 mod expiry;
+mod handoff;
 mod hooks;
 mod ingest;
 mod join;
@@ -30,6 +32,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod walk;
 mod watch;
 
@@ -134,6 +137,8 @@ pub(crate) struct Inner {
     walks: overview::Walks,
     outbox: outbox::Outbox,
     asking: hooks::Asking,
+    /// Of those who read complete uploads for their hashes.
+    digesting: turns::Turns,
     /// The state store had no record at all when it was opened: nothing but the files' lengths is left to go by.
     no_records: bool,
     /// Those who watch.

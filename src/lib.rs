@@ -15,7 +15,7 @@
 //! - [`lock`]: who may write.
 //! - [`progress`]: who is told what, while it happens.
 //! - [`security`]: who may do what, and what uploads may be.
-//! - [`hooks`]: programs of the operator's own that are asked and told.
+//! - [`hooks`]: programs of the operator's own that are asked and told, and those that complete uploads are handed to.
 //! - [`error`]: every failure a client can see, and its status.
 //! - [`config`]: what the operator wants, checked once at start.
 //! - [`engine`]: the use cases over the ports.

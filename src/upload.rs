@@ -1,5 +1,6 @@
 //! An upload: its name, its record, and the rules by which the record changes. Pure: no clock, no I/O.
 
+mod priority;
 mod user;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use priority::{NotAPriority, Priority};
 pub use user::{NotAUserId, UserId};
 
 /// Milliseconds since the Unix epoch.

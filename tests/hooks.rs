@@ -4,7 +4,6 @@ mod ask;
 mod files;
 mod finish;
 mod misbehave;
-mod receiver;
 mod scan;
 mod tell;
 
@@ -13,8 +12,8 @@ use std::time::Duration;
 use highwater::config::Config;
 use serde_json::Value;
 
+use crate::support::receiver::{self, Receiver};
 use crate::support::{Server, start_with};
-use receiver::Receiver;
 
 /// A server that calls `receiver` for these events, and gives up soon.
 async fn calling(receiver: &Receiver, events: &str) -> Server {

@@ -22,6 +22,7 @@ const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_rustls", &["hooks/http.rs"]),
     ("hyper_util", &["server", "watch/ws.rs", "hooks/http.rs"]),
+    ("redis", &["hooks/redis.rs"]),
     ("rustls", &["hooks/http.rs", "security/tls.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
     ("tokio_rustls", &["server", "security/tls.rs"]),

@@ -14,6 +14,7 @@ mod disk_frozen;
 mod disk_full;
 mod download;
 mod fuzz;
+mod handoff;
 mod heads;
 mod hooks;
 mod identity;

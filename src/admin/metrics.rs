@@ -89,7 +89,7 @@ fn uploads(text: &mut Exposition, meter: &Meter) {
 }
 
 fn hooks(text: &mut Exposition, engine: &Engine) {
-    if !engine.has_hooks() {
+    if !engine.has_receivers() {
         return;
     }
     let meter = engine.meter();

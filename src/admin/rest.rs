@@ -59,6 +59,7 @@ pub(super) async fn upload(
     value["path_start"] = found.place.map(|(start, _)| start).into();
     value["path_length"] = found.place.map(|(_, length)| length).into();
     value["allocated_bytes"] = found.allocated.into();
+    value["sha256"] = found.sha256.map(|sum| sum.to_string()).into();
     Ok(answer::json(StatusCode::OK, &value))
 }
 

@@ -270,6 +270,21 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "scan_unavailable",
         ],
     ),
+    (
+        "Hand-off",
+        &[
+            "handoff_http",
+            "handoff_http_secret",
+            "handoff_exec",
+            "handoff_exec_timeout",
+            "handoff_redis",
+            "handoff_redis_prefix",
+            "handoff_timeout",
+            "handoff_parallel",
+            "handoff_digest",
+            "digest",
+        ],
+    ),
     ("Operating", &["admin_token", "disk_warn", "disk_stop"]),
     ("Log", &["log_format", "log_level"]),
 ];

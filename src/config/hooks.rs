@@ -8,7 +8,7 @@ use clap::Args;
 use super::{ConfigError, at, path};
 use crate::hooks::file::FileWay;
 use crate::hooks::http::{HttpOptions, HttpWay};
-use crate::hooks::{Events, Hooks, Sink};
+use crate::hooks::{AT_A_TIME, Events, Hooks, Sink};
 use crate::units;
 
 /// Who is asked and told.
@@ -82,6 +82,7 @@ impl HooksOptions {
                 name: url.to_owned(),
                 events,
                 way: Box::new(way),
+                at_a_time: AT_A_TIME,
             });
         }
         if let Some(dir) = &self.hooks_dir {
@@ -90,6 +91,7 @@ impl HooksOptions {
                 name: dir.display().to_string(),
                 events: self.hooks_enabled_events.clone(),
                 way: Box::new(way),
+                at_a_time: AT_A_TIME,
             });
         }
         for (option, duration) in [

@@ -257,6 +257,7 @@ impl Inner {
             .checksum
             .as_ref()
             .map(|checksum| Digest::new(checksum.algorithm));
+        ingest.whole = self.hash_before(entry, append.claimed).await;
         ingest.charge = charge;
         ingest.pace.clone_from(&append.pace);
         ingest.sniffing = sniffing;

@@ -201,8 +201,13 @@ impl Inner {
             // What stands verified up to here; a checked PATCH that follows finds its mark in place already.
             next.unverified_from = (!next.is_complete()).then_some(mark.max(end));
         }
+        let before = entry.image().digest.clone();
+        let hashed = Self::hash_after(ingest, end);
+        let hash = self.hash_detail(hashed.as_deref());
         if completes {
+            entry.image().digest = hashed.or_else(|| before.clone());
             if let Err(reject) = self.complete(entry, next).await {
+                entry.image().digest = before;
                 let told = ingest.live.told.load(Ordering::Acquire);
                 self.keep_told(entry, told).await;
                 return Err(reject);
@@ -214,7 +219,10 @@ impl Inner {
                 (false, false) => Promise::Flushed,
                 (false, true) => Promise::Queued,
             };
-            self.change(entry, next, promise, open_mark(entry)).await?;
+            let mut more = open_mark(entry);
+            more.details.extend(hash);
+            self.change(entry, next, promise, more).await?;
+            entry.image().digest = hashed.or(before);
         }
         let record = entry.record();
         Ok(Appended {
@@ -312,7 +320,9 @@ impl Inner {
             return Err(Reject::BlobLost);
         }
         next.unverified_from = None;
-        let details = self.hash_of_complete_chunk(entry, &next).await?;
+        let mut details = self.hash_of_complete_chunk(entry, &next).await?;
+        let hash = entry.image().digest.clone();
+        details.extend(self.hash_of_complete(entry, next.offset));
         self.stamp(&mut next);
         // Without a sync it stays open until it has one; a chunk is synced with its session.
         let late = next.is_unsynced() && !entry.is_chunk();
@@ -335,8 +345,11 @@ impl Inner {
             }
             (true, _) => Promise::Queued,
         };
-        self.change(entry, next, promise, More { details, marks })
-            .await?;
+        let changed = self.change(entry, next, promise, More { details, marks });
+        if let Err(reject) = changed.await {
+            entry.image().digest = hash;
+            return Err(reject);
+        }
         entry.image().marked_open = late;
         if late {
             self.late.push(&entry.id);

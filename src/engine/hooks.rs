@@ -99,7 +99,7 @@ impl Engine {
     /// Whether any hook is asked or told anything: then doors say for which request they work.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        !self.inner.options.hooks.is_empty()
+        self.inner.options.hooks.has_hooks()
     }
 
     /// Whether a request may go on, as hooks see it.

@@ -79,6 +79,8 @@ pub(super) struct Ingest<'a> {
     pub(super) known_sum: Option<Vec<u8>>,
     /// The hash of a session's whole file, where this body goes on with it.
     pub(super) front: Option<(u64, Hasher)>,
+    /// The hash of everything up to there, where that is wanted: up to the last byte written, and past what is cut off again.
+    pub(super) whole: Option<(u64, Hasher)>,
     /// Where the length is not known: what comes is charged as it comes.
     pub(super) charge: Option<AsItComes>,
     /// How fast bytes may come in.
@@ -112,6 +114,7 @@ impl<'a> Ingest<'a> {
             known: 0,
             known_sum: None,
             front: None,
+            whole: None,
             charge: None,
             pace: None,
             sniffing: None,
@@ -243,10 +246,16 @@ impl Ingest<'_> {
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), BlobError> {
+        // What is not written to its end is not hashed to its end.
+        let whole = self.whole.take().map(|whole| (whole, chunk.clone()));
         if self.witnessed {
             self.write_once(chunk).await?;
         } else {
             self.write_patiently(chunk).await?;
+        }
+        if let Some(((at, mut hash), chunk)) = whole {
+            hash.update(&chunk);
+            self.whole = Some((at + chunk.len() as u64, hash));
         }
         if self.countable {
             self.tell();

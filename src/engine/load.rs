@@ -146,6 +146,7 @@ impl Inner {
         if image.record.kind == Kind::Final {
             image.session = self.load_session(id, &image.record).await?;
         }
+        image.digest = self.load_digest(id, &image.record).await?;
         let entry = Entry::new(id.clone(), image);
         if entry.is_chunk() {
             self.reconcile_chunk(&entry).await?;

@@ -3,6 +3,8 @@
 //! longer and longer apart, across restarts too; what it did not take for the whole of its time is laid aside, for the
 //! operator to see and to send again.
 
+mod dead;
+
 use std::collections::hash_map::Entry as Place;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,24 +12,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{debug, error, info, warn};
 
+pub use self::dead::DeadLetter;
 use super::table::Entry;
-use super::{Engine, Inner, load, millis, now};
+use super::turns::Turns;
+
+use super::{Inner, load, millis, now};
 use crate::clock::since_epoch;
 use crate::error::Reject;
-use crate::hooks::{Call, Event, cause};
+use crate::hooks::{Call, Event, Sink, cause};
+use crate::progress::What;
 use crate::state::{Change, Letter as Stored, Promise};
 use crate::upload::{Kind, Millis, Record, Status, UploadId};
 
-/// Letters on their way to one receiver at a time.
-const AT_A_TIME: usize = 16;
 /// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_mins(5);
-/// The most letters that are kept of those that nobody took.
-const DEAD: usize = 10_000;
 /// Letters read at a time.
 const PAGE: usize = 500;
 /// What a completing request has for its own question before the outbox asks in its place.
@@ -35,48 +36,15 @@ const HEAD_START: Duration = Duration::from_secs(20);
 
 /// A letter as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Letter {
+pub(super) struct Letter {
     /// Its receiver's name.
-    to: String,
-    upload: UploadId,
+    pub(super) to: String,
+    pub(super) upload: UploadId,
     /// Since when it is tried.
     since: Millis,
     /// When nobody tried any more, and why.
     dead: Option<(Millis, String)>,
-    call: Call,
-}
-
-/// A letter that its receiver did not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its number.
-    pub number: u64,
-    /// What it tells.
-    pub event: Event,
-    /// The same whenever it is sent.
-    pub event_id: String,
-    /// Of which upload.
-    pub upload: UploadId,
-    /// To whom.
-    pub to: String,
-    /// When it was given up.
-    pub at: Millis,
-    /// The last failure.
-    pub why: String,
-}
-
-impl DeadLetter {
-    fn of(number: u64, letter: &Letter, (at, why): (Millis, String)) -> Self {
-        Self {
-            number,
-            event: letter.call.event,
-            event_id: letter.call.id.clone(),
-            upload: letter.upload.clone(),
-            to: letter.to.clone(),
-            at,
-            why,
-        }
-    }
+    pub(super) call: Call,
 }
 
 /// Where a letter goes: a receiver, and an upload whose letters it gets in their order.
@@ -94,8 +62,8 @@ pub(super) struct Outbox {
     last: AtomicU64,
     lanes: Mutex<HashMap<Lane, VecDeque<u64>>>,
     dead: Mutex<BTreeMap<u64, DeadLetter>>,
-    /// One for each receiver.
-    permits: Vec<Semaphore>,
+    /// Those of each receiver.
+    turns: Vec<Turns>,
     /// To the task that puts letters into their lanes.
     posted: UnboundedSender<(Lane, u64)>,
 }
@@ -105,14 +73,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Outbox {
-    /// For so many receivers; what is posted comes out at the other end.
-    pub(super) fn new(receivers: usize) -> (Self, UnboundedReceiver<(Lane, u64)>) {
+    /// For these receivers; what is posted comes out at the other end.
+    pub(super) fn new(receivers: &[Sink]) -> (Self, UnboundedReceiver<(Lane, u64)>) {
         let (posted, incoming) = unbounded_channel();
+        let turns = receivers.iter().map(|sink| Turns::new(sink.at_a_time));
         let outbox = Self {
             last: AtomicU64::default(),
             lanes: Mutex::default(),
             dead: Mutex::default(),
-            permits: (0..receivers).map(|_| Semaphore::new(AT_A_TIME)).collect(),
+            turns: turns.collect(),
             posted,
         };
         (outbox, incoming)
@@ -135,31 +104,6 @@ impl Outbox {
     }
 }
 
-impl Engine {
-    /// Letters on their way, and letters that nobody took.
-    #[must_use]
-    pub fn letters(&self) -> (usize, usize) {
-        self.inner.outbox.count()
-    }
-
-    /// Letters that their receivers did not take, the oldest first.
-    #[must_use]
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        locked(&self.inner.outbox.dead).values().cloned().collect()
-    }
-
-    /// Sends a letter again that nobody took.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such letter, or its receiver is not configured any more; what storage says.
-    pub async fn resend(&self, number: u64) -> Result<(), Reject> {
-        let inner = self.inner.clone();
-        self.inner
-            .run(async move { inner.resend(number).await })
-            .await
-    }
-}
-
 impl Inner {
     /// The events that a change of an upload's record is.
     fn events(entry: &Entry, before: Option<&Record>, after: &Record) -> Vec<Event> {
@@ -176,7 +120,10 @@ impl Inner {
             && cause::current().is_none();
         match after.status {
             Status::Active | Status::Scanning | Status::Assembling => {}
-            Status::Completed => events.push(Event::PostFinish),
+            Status::Completed => {
+                events.push(Event::PostFinish);
+                events.extend(Self::on_completion(entry, after));
+            }
             Status::Failed(_) => events.push(Event::PostFail),
             Status::Cancelled if joined => {}
             Status::Cancelled => events.push(Event::PostTerminate),
@@ -207,7 +154,10 @@ impl Inner {
         if !hooks.wants(event) {
             return Vec::new();
         }
-        let call = self.call(event, &self.told(entry, record));
+        let call = match event {
+            Event::Job | Event::Digest => self.own_call(event, entry, record),
+            _ => self.call(event, &self.told(entry, record)),
+        };
         let mut number = call.sequence;
         let mut posted = Vec::new();
         for (at, sink) in hooks.sinks_of(event) {
@@ -294,6 +244,11 @@ impl Inner {
                     continue;
                 };
                 let at = self.options.hooks.find(&letter.to);
+                if at.is_none() && letter.call.event == Event::Digest {
+                    // What was switched off is nobody's loss.
+                    self.rewrite(*number, None).await;
+                    continue;
+                }
                 match (at, letter.dead.clone()) {
                     (Some(at), None) => self.put_into_lane((at, letter.upload), *number),
                     (_, dead) => {
@@ -359,15 +314,18 @@ impl Inner {
             return true;
         };
         let event = letter.call.event;
-        let brought = match self.after_pre_finish(&letter).await {
-            Ok(()) => {
-                let permit = self.outbox.permits.get(at).map(Semaphore::acquire);
-                let _permit = match permit {
-                    Some(permit) => permit.await.ok(),
+        let brought = match self.make_ready(number, &mut letter).await {
+            Ok(Some(priority)) => {
+                let _turn = match self.outbox.turns.get(at) {
+                    Some(turns) => Some(turns.take(priority, number).await),
                     None => None,
                 };
                 self.meter.hook_calls.one(event.name());
                 sink.way.bring(&letter.call, false).await
+            }
+            Ok(None) => {
+                self.rewrite(number, None).await;
+                return true;
             }
             Err(reject) => Err(crate::hooks::Fault(reject.to_string())),
         };
@@ -375,6 +333,7 @@ impl Inner {
             debug!(number, %event, upload = %letter.upload, "a hook was told");
             // Should this be lost, it is told again.
             self.rewrite(number, None).await;
+            self.tell_job(&letter, What::JobCreated).await;
             return true;
         };
         self.meter.hook_faults.one(event.name());
@@ -390,14 +349,17 @@ impl Inner {
         let listed = DeadLetter::of(number, &letter, dead);
         locked(&self.outbox.dead).insert(number, listed);
         self.rewrite(number, Some(&letter)).await;
+        let code = "handoff-failed";
+        self.tell_job(&letter, What::JobFailed { code }).await;
         self.forget_oldest().await;
         true
     }
 
     /// What a completed upload's hook is told after it was asked is not told before.
-    async fn after_pre_finish(self: &Arc<Self>, letter: &Letter) -> Result<(), Reject> {
+    pub(super) async fn after_pre_finish(self: &Arc<Self>, letter: &Letter) -> Result<(), Reject> {
         let event = letter.call.event;
-        if event != Event::PostFinish || !self.options.hooks.wants(Event::PreFinish) {
+        let follows = matches!(event, Event::PostFinish | Event::Job);
+        if !follows || !self.options.hooks.wants(Event::PreFinish) {
             return Ok(());
         }
         let id = &letter.upload;
@@ -430,41 +392,6 @@ impl Inner {
         if let Err(error) = &written {
             warn!(number, %error, "the outbox cannot be written");
         }
-    }
-
-    async fn forget_oldest(&self) {
-        let oldest = {
-            let mut dead = locked(&self.outbox.dead);
-            let over = dead.len() > DEAD;
-            over.then(|| dead.pop_first()).flatten()
-        };
-        if let Some((number, _)) = oldest {
-            error!(
-                number,
-                "too many letters that no hook took: the oldest is gone"
-            );
-            self.rewrite(number, None).await;
-        }
-    }
-
-    async fn resend(self: &Arc<Self>, number: u64) -> Result<(), Reject> {
-        let bytes = self.state.letter(number).await?.ok_or(Reject::NotFound)?;
-        let mut letter = letter(number, &bytes).ok_or(Reject::NotFound)?;
-        let at = self
-            .options
-            .hooks
-            .find(&letter.to)
-            .ok_or(Reject::NotFound)?;
-        if locked(&self.outbox.dead).remove(&number).is_none() {
-            return Err(Reject::NotFound);
-        }
-        letter.dead = None;
-        letter.since = now();
-        let letters = vec![(number, Some(load::encode(&letter)))];
-        self.commit_with(Vec::new(), letters, Promise::Flushed)
-            .await?;
-        self.put_into_lane((at, letter.upload), number);
-        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::blob::{Blob, File};
 use crate::error::Reject;
 use crate::meter::{Meter, STATUS_COUNT, status_index};
 use crate::protocol::metadata::UploadMetadata;
+use crate::protocol::sha256::Sum;
 use crate::security::quota::{Bounds, Use};
 use crate::state::Detail;
 use crate::upload::{Kind, Millis, Record, Status, UploadId, UserId};
@@ -61,6 +62,8 @@ pub struct Inspection {
     pub place: Option<(u64, u64)>,
     /// What it takes on the disk.
     pub allocated: u64,
+    /// Of a complete upload, where that was asked for and is worked out.
+    pub sha256: Option<Sum>,
 }
 
 /// Uploads and their bytes.
@@ -178,6 +181,8 @@ impl Engine {
             Blob::Segments(list) => list.first(),
             Blob::Own(_) => None,
         };
+        let complete = entry.record().is_complete();
+        let sha256 = entry.known_sum().filter(|_| complete);
         let own = File::Upload(id.clone());
         let file = first.map_or(&own, |first| &first.file);
         let image = entry.image();
@@ -190,6 +195,7 @@ impl Engine {
             path: self.inner.blobs.name(file),
             place: first.map(|first| (first.start, first.len)),
             allocated: usage.iter().map(crate::blob::Usage::share).sum(),
+            sha256,
         })
     }
 

@@ -19,6 +19,7 @@ use super::outbox::Outbox;
 use super::overview::Walks;
 use super::scan::Scans;
 use super::table::Table;
+use super::turns::Turns;
 use super::{Engine, Inner, More, Options, load};
 use crate::blob::{Blob, BlobStore, File, Segment};
 use crate::error::Reject;
@@ -57,7 +58,7 @@ impl Engine {
         let no_records = state.scan(None, 1).await?.is_empty();
         let hub = Hub::new(options.pause_after);
         let hooks = options.hooks.clone();
-        let (outbox, posted) = Outbox::new(hooks.len());
+        let (outbox, posted) = Outbox::new(hooks.sinks());
         let inner = Arc::new(Inner {
             options,
             blobs,
@@ -73,6 +74,7 @@ impl Engine {
             walks: Walks::default(),
             outbox,
             asking: Asking::default(),
+            digesting: Turns::new(1),
             no_records,
             hub,
             tasks: TaskTracker::new(),

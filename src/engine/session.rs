@@ -37,6 +37,7 @@ use tokio::sync::Semaphore;
 pub use self::chunk::{ChunkBody, Chunked};
 pub use self::create::NewSession;
 pub use self::look::{Resume, SessionView};
+pub use crate::upload::Priority;
 
 use self::front::Front;
 use self::look::Meter;
@@ -89,19 +90,6 @@ impl Default for SessionOptions {
             notes: None,
         }
     }
-}
-
-/// How urgent a client calls its session. It is kept and told, and changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// Below the others.
-    Low,
-    /// As the others.
-    #[default]
-    Normal,
-    /// Above the others.
-    High,
 }
 
 /// What is stored of a session beside its record.

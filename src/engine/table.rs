@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::digest::Digested;
 use super::session::{ChunkOf, Session};
 use crate::blob::{Blob, BlobWriter};
 use crate::hooks::{Answer, Cause, cause};
@@ -47,6 +48,8 @@ pub(crate) struct Image {
     pub(crate) unstored: bool,
     /// A hook has stopped it, and what it said.
     pub(crate) stopped: Option<Answer>,
+    /// What is known of its SHA-256, where that is wanted.
+    pub(crate) digest: Option<Box<Digested>>,
 }
 
 /// The running append, as others see it.
@@ -178,6 +181,7 @@ impl Image {
             chunk: None,
             unstored: false,
             stopped: None,
+            digest: None,
         }
     }
 

@@ -1,5 +1,5 @@
-//! A directory of programs, each named as the event it is run for: JSON on its standard input, and its reply on its standard
-//! output. Another status than 0 is a failure.
+//! A directory of programs, each named as the event it is run for, or one program: JSON on its standard input, and its reply on
+//! its standard output. Another status than 0 is a failure.
 
 use std::io::ErrorKind::NotFound;
 use std::os::unix::process::ExitStatusExt;
@@ -14,16 +14,24 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::job::Job;
 use super::{Call, Event, Fault, MOST, Way};
 
 /// Programs that run at a time; more wait, and that counts as their time.
 const AT_A_TIME: usize = 32;
 
-/// Runs the programs of a directory.
+/// Runs programs.
 pub struct FileWay {
-    dir: PathBuf,
+    programs: Programs,
     timeout: Duration,
     running: Semaphore,
+}
+
+enum Programs {
+    /// Those of a directory, and in it.
+    In(PathBuf),
+    /// This one for everything, where the server itself is.
+    One(PathBuf),
 }
 
 impl FileWay {
@@ -38,15 +46,53 @@ impl FileWay {
             return Err(format!("{} is no directory", dir.display()));
         }
         Ok(Self {
-            dir,
+            programs: Programs::In(dir),
             timeout,
             running: Semaphore::new(AT_A_TIME),
         })
     }
 
+    /// One program for all; it runs for `timeout` at most.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn one(program: &std::path::Path, timeout: Duration) -> Result<Self, String> {
+        let says = |error: std::io::Error| format!("{}: {error}", program.display());
+        // By this name: there are programs that go by it.
+        let program = std::path::absolute(program).map_err(says)?;
+        if !program.metadata().map_err(says)?.is_file() {
+            return Err(format!("{} is no program", program.display()));
+        }
+        Ok(Self {
+            programs: Programs::One(program),
+            timeout,
+            // How many that are is said where they are sent.
+            running: Semaphore::new(Semaphore::MAX_PERMITS),
+        })
+    }
+
+    fn command(&self, call: &Call) -> Command {
+        match &self.programs {
+            Programs::In(dir) => {
+                let mut command = Command::new(dir.join(call.event.name()));
+                command.current_dir(dir);
+                command
+            }
+            Programs::One(program) => Command::new(program),
+        }
+    }
+
     fn start(&self, call: &Call) -> std::io::Result<Child> {
-        Command::new(self.dir.join(call.event.name()))
-            .current_dir(&self.dir)
+        let mut command = self.command(call);
+        if call.event == Event::Job
+            && let Ok(job) = Job::of(call)
+        {
+            command
+                .env("HIGHWATER_JOB_KEY", job.key)
+                .env("HIGHWATER_JOB_PRIORITY", job.priority.name())
+                .env("HIGHWATER_JOB_PATH", job.path.unwrap_or_default());
+        }
+        command
             .env("TUS_ID", &call.upload)
             .env("TUS_SIZE", call.size.to_string())
             .env("TUS_OFFSET", call.offset.to_string())
@@ -63,7 +109,11 @@ impl FileWay {
         let mut child = match self.start(call) {
             Ok(child) => child,
             // Most have programs for some events only; but nobody's silence is a verdict.
-            Err(error) if error.kind() == NotFound && call.event != Event::Scan => {
+            Err(error)
+                if error.kind() == NotFound
+                    && call.event != Event::Scan
+                    && matches!(self.programs, Programs::In(_)) =>
+            {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(Fault(format!("it does not start: {error}"))),

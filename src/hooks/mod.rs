@@ -3,10 +3,14 @@
 //! What goes over the wire is tusd's, so that a receiver written for tusd works unchanged: [`wire`] has the request and the
 //! reply, [`http`] and [`mod@file`] bring them there and back, [`cause`] is the request that something happened for. What is
 //! asked when, and that no event is lost, is the engine's.
+//!
+//! Hand-offs are receivers as well, of a [`job`] for each complete upload, and can be streams in [`mod@redis`].
 
 pub mod cause;
 pub mod file;
 pub mod http;
+pub mod job;
+pub mod redis;
 mod set;
 pub mod wire;
 
@@ -50,6 +54,21 @@ pub struct Sink {
     pub events: Events,
     /// How.
     pub way: Box<dyn Way>,
+    /// How many letters are on their way there at a time.
+    pub at_a_time: usize,
+}
+
+/// The usual number of letters on their way to one receiver at a time.
+pub const AT_A_TIME: usize = 16;
+
+/// The way of what has arrived as soon as it is ready to go.
+pub struct Nowhere;
+
+#[async_trait]
+impl Way for Nowhere {
+    async fn bring(&self, _: &Call, _: bool) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
+    }
 }
 
 /// Every receiver that there is.
@@ -64,6 +83,10 @@ pub struct Hooks {
     pub backoff: Duration,
     /// How long a letter is tried.
     pub patience: Duration,
+    /// Whether the SHA-256 of complete uploads is worked out.
+    pub digest: bool,
+    /// What comes before an upload's id in its URL, where the server knows its own address.
+    pub url: Option<String>,
 }
 
 impl std::fmt::Debug for Hooks {
@@ -90,10 +113,21 @@ impl Hooks {
         self.sinks.is_empty()
     }
 
-    /// How many receivers there are.
+    /// Adds a receiver.
+    pub fn add(&mut self, sink: Sink) {
+        self.sinks.push(sink);
+    }
+
+    /// Every receiver, each in its place.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.sinks.len()
+    pub fn sinks(&self) -> &[Sink] {
+        &self.sinks
+    }
+
+    /// Whether anybody is asked or told of what clients do.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        Event::ALL.into_iter().any(|event| self.wants(event))
     }
 
     /// Whether anybody is told of such an event.

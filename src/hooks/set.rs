@@ -30,12 +30,17 @@ pub enum Event {
     PostExpire,
     /// An upload is of no use any more.
     PostFail,
-    /// A complete upload is to be looked through for malware; it may be refused. Last, since letters count from the first.
+    /// A complete upload is to be looked through for malware; it may be refused.
     Scan,
+    /// A complete upload is handed on. It is a hand-off's alone, and no hook's. After those of hooks, since letters count
+    /// from the first.
+    Job,
+    /// A complete upload's SHA-256 is to be worked out. It goes nowhere.
+    Digest,
 }
 
 impl Event {
-    /// Every event.
+    /// Every event that there are hooks for.
     pub const ALL: [Self; 11] = [
         Self::PreAccess,
         Self::PreCreate,
@@ -65,6 +70,8 @@ impl Event {
             Self::PostExpire => "post-expire",
             Self::PostFail => "post-fail",
             Self::Scan => "scan",
+            Self::Job => "job",
+            Self::Digest => "digest",
         }
     }
 }
@@ -78,6 +85,12 @@ impl fmt::Display for Event {
 /// Some of the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Events(Vec<Event>);
+
+impl From<Event> for Events {
+    fn from(event: Event) -> Self {
+        Self(vec![event])
+    }
+}
 
 impl Events {
     /// Whether an event is one of them.

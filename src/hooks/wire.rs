@@ -61,13 +61,19 @@ impl Storage {
 }
 
 impl Upload {
-    fn json(&self) -> Value {
+    /// What the client said of it, as text.
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<String, String> {
         let raw = self.metadata.as_deref().unwrap_or_default();
-        let metadata: BTreeMap<String, String> = UploadMetadata::parse(raw)
+        UploadMetadata::parse(raw)
             .iter()
             .flat_map(UploadMetadata::pairs)
             .map(|(key, value)| (key.to_owned(), String::from_utf8_lossy(&value).into_owned()))
-            .collect();
+            .collect()
+    }
+
+    fn json(&self) -> Value {
+        let metadata = self.metadata();
         let is_final = self.kind == Some(Kind::Final) && !self.parts.is_empty();
         let parts = is_final.then(|| self.parts.iter().map(UploadId::as_str).collect::<Vec<_>>());
         let mut value = json!({

@@ -63,9 +63,9 @@ pub enum What {
         /// `clean`, `infected`, or `unscanned` for what could not be looked through.
         verdict: &'static str,
     },
-    /// For later: work on it was queued.
+    /// It was handed on: whoever works on it next has its job.
     JobCreated,
-    /// For later: that work failed.
+    /// It could not be handed on.
     JobFailed {
         /// Why.
         code: &'static str,

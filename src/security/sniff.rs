@@ -120,6 +120,16 @@ impl Sniff {
     }
 }
 
+/// The media type that first bytes tell, [`HEAD`] of them or all there are; `None`: none that is known.
+#[must_use]
+pub fn detect(head: &[u8]) -> Option<&'static str> {
+    match look(head) {
+        Found::Type(media) => Some(media),
+        Found::Text => Some("text/plain"),
+        Found::Unknown => None,
+    }
+}
+
 /// What first bytes tell. What can be read as text is no binary format, even if it begins with `BM` or `MZ`.
 fn look(head: &[u8]) -> Found {
     let found = infer::get(head);

@@ -12,8 +12,9 @@ use super::doors::Doors;
 use super::process::raise_file_limit;
 use crate::admin::Admin;
 use crate::blob::disk::{DiskBlobs, DiskOptions};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::engine::{Content, DataDir, Engine, NO_LIMIT, Notes, Options, SessionOptions};
+use crate::hooks::Hooks;
 use crate::lock::memory::MemoryLocker;
 use crate::protocol::location::Via;
 use crate::security::admin::AdminDoor;
@@ -53,10 +54,8 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
     } = stores
         .await
         .map_err(|error| StartError::System(io::Error::other(error)))??;
-    let hooks = Arc::new(config.hooks.open()?);
-    config.content.fits(&hooks)?;
     let options = Options {
-        hooks,
+        hooks: Arc::new(hooks(config)?),
         ..options(config, &dir)
     };
     let locks = Arc::new(MemoryLocker::default());
@@ -156,6 +155,17 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
         state: opened.state,
         rebuild,
     })
+}
+
+/// Who is asked and told, and who is handed what is complete.
+fn hooks(config: &Config) -> Result<Hooks, ConfigError> {
+    let mut hooks = config.hooks.open()?;
+    config.content.fits(&hooks)?;
+    config.handoff.add_to(&mut hooks)?;
+    let public = config.public_url.as_ref();
+    let public = public.filter(|_| !config.disable_download);
+    hooks.url = public.map(|public| format!("{public}{}", config.base_path.as_str()));
+    Ok(hooks)
 }
 
 /// 0 is for none.

@@ -29,6 +29,8 @@ pub enum Detail {
     Front,
     /// Of a complete upload: what the pre-finish hook said, or that it is still to be asked.
     Finish,
+    /// How far an upload is hashed, and the hash's state; of a complete one, its SHA-256.
+    Digest,
 }
 
 /// A short list of uploads that have work left, found again after a crash without a look at every record.

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod http2;
 pub mod power;
 pub mod process;
+pub mod receiver;
 pub mod rounds;
 pub mod session;
 pub mod slow;

@@ -57,7 +57,9 @@ fn kinds() -> Vec<(What, Status)> {
         What::Resumed => What::ScanStarted,
         What::ScanStarted => What::ScanFinished { verdict: "clean" },
         What::ScanFinished { .. } => What::JobCreated,
-        What::JobCreated => What::JobFailed { code: "internal" },
+        What::JobCreated => What::JobFailed {
+            code: "handoff-failed",
+        },
         What::JobFailed { .. } => What::Created,
     };
     let status = |what: &What| match what {

@@ -69,6 +69,7 @@ pub(super) fn detail(id: &UploadId, detail: Detail) -> Vec<u8> {
         Detail::Sha256 => 6,
         Detail::Front => 7,
         Detail::Finish => 8,
+        Detail::Digest => 9,
     };
     key(b"d\0", id, &[0, byte])
 }

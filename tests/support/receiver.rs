@@ -1,4 +1,4 @@
-//! A receiver of hooks: an HTTP server that says what the test tells it, and notes what it was sent.
+//! A receiver of hooks and of jobs: an HTTP server that says what the test tells it, and notes what it was sent.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,12 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::support::until;
+use super::until;
 
 /// What a receiver says.
-pub(super) enum Said {
+pub enum Said {
     /// 200 with this.
     Json(Value),
     /// 200 with these bytes, whatever they are.
@@ -31,36 +32,38 @@ pub(super) enum Said {
     Flood,
     /// Nothing, ever.
     Nothing,
+    /// 200, once this is said.
+    After(Arc<Notify>),
 }
 
 impl Said {
-    pub(super) fn fine() -> Self {
+    pub fn fine() -> Self {
         Self::Json(json!({}))
     }
 }
 
 /// What it was sent.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) headers: http::HeaderMap,
-    pub(super) raw: Vec<u8>,
-    pub(super) json: Value,
+pub struct Call {
+    pub headers: http::HeaderMap,
+    pub raw: Vec<u8>,
+    pub json: Value,
 }
 
 impl Call {
-    pub(super) fn event(&self) -> &str {
+    pub fn event(&self) -> &str {
         self.json["Type"].as_str().expect("a type")
     }
 
-    pub(super) fn upload(&self) -> &Value {
+    pub fn upload(&self) -> &Value {
         &self.json["Event"]["Upload"]
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.upload()["ID"].as_str().expect("an id")
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).expect("the header");
         value.to_str().expect("text")
     }
@@ -74,8 +77,8 @@ struct Shared {
     script: Arc<Mutex<Script>>,
 }
 
-pub(super) struct Receiver {
-    pub(super) addr: SocketAddr,
+pub struct Receiver {
+    pub addr: SocketAddr,
     shared: Shared,
     task: JoinHandle<()>,
 }
@@ -88,7 +91,7 @@ impl Drop for Receiver {
 
 impl Receiver {
     /// One that says what `script` does.
-    pub(super) async fn start(script: impl FnMut(&Call) -> Said + Send + 'static) -> Self {
+    pub async fn start(script: impl FnMut(&Call) -> Said + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("its address");
         let shared = Shared {
@@ -100,33 +103,33 @@ impl Receiver {
     }
 
     /// One that lets everything pass.
-    pub(super) async fn agreeable() -> Self {
+    pub async fn agreeable() -> Self {
         Self::start(|_| Said::fine()).await
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/hooks", self.addr)
     }
 
     /// From now on it says what `script` does.
-    pub(super) fn says(&self, script: impl FnMut(&Call) -> Said + Send + 'static) {
+    pub fn says(&self, script: impl FnMut(&Call) -> Said + Send + 'static) {
         *lock(&self.shared.script) = Box::new(script);
     }
 
     /// All calls so far, in their order.
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<Call> {
         lock(&self.shared.calls).clone()
     }
 
     /// Those of an event.
-    pub(super) fn of(&self, event: &str) -> Vec<Call> {
+    pub fn of(&self, event: &str) -> Vec<Call> {
         let mut calls = self.calls();
         calls.retain(|call| call.event() == event);
         calls
     }
 
     /// Waits for the call number `count` of an event, and gives the last one.
-    pub(super) async fn waits_for(&self, event: &str, count: usize) -> Call {
+    pub async fn waits_for(&self, event: &str, count: usize) -> Call {
         until(&format!("{count} calls of {event}"), || async {
             self.of(event).len() >= count
         })
@@ -172,6 +175,10 @@ async fn answer(request: Request<Incoming>, shared: Shared) -> Result<Response<B
         Said::Bytes(bytes) => (200, Full::from(bytes).boxed_unsync()),
         Said::Status(status) => (status, Full::from("no").boxed_unsync()),
         Said::Nothing => std::future::pending().await,
+        Said::After(word) => {
+            word.notified().await;
+            (200, Full::from("{}").boxed_unsync())
+        }
         Said::Flood => {
             let piece = || Ok(Frame::data(Bytes::from_static(&[b' '; 16 << 10])));
             let flood = stream::repeat_with(piece);

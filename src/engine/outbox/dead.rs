@@ -1,0 +1,114 @@
+//! Letters that nobody took: listed, and sent again when an operator asks.
+
+use tracing::error;
+
+use super::super::{Engine, Inner, load, now};
+use super::{Letter, letter, locked};
+use crate::error::Reject;
+use crate::hooks::Event;
+use crate::state::Promise;
+use crate::upload::{Millis, UploadId};
+
+/// The most letters that are kept of those that nobody took.
+const DEAD: usize = 10_000;
+
+/// A letter that its receiver did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub number: u64,
+    /// What it tells.
+    pub event: Event,
+    /// The same whenever it is sent.
+    pub event_id: String,
+    /// Of which upload.
+    pub upload: UploadId,
+    /// To whom.
+    pub to: String,
+    /// When it was given up.
+    pub at: Millis,
+    /// The last failure.
+    pub why: String,
+}
+
+impl DeadLetter {
+    pub(super) fn of(number: u64, letter: &Letter, (at, why): (Millis, String)) -> Self {
+        Self {
+            number,
+            event: letter.call.event,
+            event_id: letter.call.id.clone(),
+            upload: letter.upload.clone(),
+            to: letter.to.clone(),
+            at,
+            why,
+        }
+    }
+}
+
+impl Engine {
+    /// Letters on their way, and letters that nobody took.
+    #[must_use]
+    pub fn letters(&self) -> (usize, usize) {
+        self.inner.outbox.count()
+    }
+
+    /// Whether there is anybody to whom letters go.
+    #[must_use]
+    pub fn has_receivers(&self) -> bool {
+        !self.inner.options.hooks.is_empty()
+    }
+
+    /// Letters that their receivers did not take, the oldest first.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        locked(&self.inner.outbox.dead).values().cloned().collect()
+    }
+
+    /// Sends a letter again that nobody took.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such letter, or its receiver is not configured any more; what storage says.
+    pub async fn resend(&self, number: u64) -> Result<(), Reject> {
+        let inner = self.inner.clone();
+        self.inner
+            .run(async move { inner.resend(number).await })
+            .await
+    }
+}
+
+impl Inner {
+    pub(super) async fn forget_oldest(&self) {
+        let oldest = {
+            let mut dead = locked(&self.outbox.dead);
+            let over = dead.len() > DEAD;
+            over.then(|| dead.pop_first()).flatten()
+        };
+        if let Some((number, _)) = oldest {
+            error!(
+                number,
+                "too many letters that no hook took: the oldest is gone"
+            );
+            self.rewrite(number, None).await;
+        }
+    }
+
+    async fn resend(self: &std::sync::Arc<Self>, number: u64) -> Result<(), Reject> {
+        let bytes = self.state.letter(number).await?.ok_or(Reject::NotFound)?;
+        let mut letter = letter(number, &bytes).ok_or(Reject::NotFound)?;
+        let at = self
+            .options
+            .hooks
+            .find(&letter.to)
+            .ok_or(Reject::NotFound)?;
+        if locked(&self.outbox.dead).remove(&number).is_none() {
+            return Err(Reject::NotFound);
+        }
+        letter.dead = None;
+        letter.since = now();
+        let letters = vec![(number, Some(load::encode(&letter)))];
+        self.commit_with(Vec::new(), letters, Promise::Flushed)
+            .await?;
+        self.put_into_lane((at, letter.upload), number);
+        Ok(())
+    }
+}
