@@ -261,6 +261,7 @@ impl Inner {
         ingest.charge = charge;
         ingest.pace.clone_from(&append.pace);
         ingest.sniffing = sniffing;
+        ingest.checked = append.is_checked();
         ingest.countable = !append.is_checked() && append.body_length.is_some();
         let ended = ingest.run(body, guard).await;
         let result = Box::pin(self.settle(&mut ingest, ended, &append)).await;

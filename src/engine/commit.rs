@@ -44,7 +44,10 @@ impl Inner {
             return Err(Reject::BlobLost);
         }
         let verdict = match &ended {
-            Ended::Eof(trailers) => self.verify(ingest, append, trailers.as_ref()).await,
+            Ended::Eof(trailers) => {
+                let right = self.verify(ingest, append, trailers.as_ref()).await;
+                right.and_then(|()| ingest.judged())
+            }
             Ended::Overflow => Err(self.surplus(&ingest.entry.record(), append)),
             Ended::Mismatch(mismatch) => Err(mismatch.clone().into()),
             _ if append.is_checked() => Err(Reject::ChecksumMismatch),

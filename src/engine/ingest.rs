@@ -19,6 +19,7 @@ use super::table::{Entry, Live};
 use super::{Inner, now, retry};
 use crate::blob::{BlobError, BlobWriter};
 use crate::config::Durability;
+use crate::error::Reject;
 use crate::lock::Guard;
 use crate::protocol::checksum::Digest;
 use crate::protocol::sha256::Hasher;
@@ -87,6 +88,10 @@ pub(super) struct Ingest<'a> {
     pub(super) pace: Option<Pace>,
     /// Until the first bytes of a file are judged.
     pub(super) sniffing: Option<Sniffing>,
+    /// Whether bytes are held against a checksum, or against what is stored: until then they may not be the client's.
+    pub(super) checked: bool,
+    /// What first bytes of such a body are not; for the end of it.
+    pub(super) mismatch: Option<Mismatch>,
 }
 
 impl<'a> Ingest<'a> {
@@ -118,6 +123,8 @@ impl<'a> Ingest<'a> {
             charge: None,
             pace: None,
             sniffing: None,
+            checked: false,
+            mismatch: None,
         }
     }
 }
@@ -213,15 +220,26 @@ impl Ingest<'_> {
         (chunk, excess)
     }
 
-    /// Judges first bytes, before more than those are written.
+    /// Judges first bytes, before more than those are written. Those that are to be checked first are no reason to end an
+    /// upload yet.
     fn sniff(&mut self, chunk: &[u8]) -> Result<(), Mismatch> {
         if let Some(sniffing) = &mut self.sniffing
             && let Some(verdict) = sniffing.take(chunk)
         {
             self.sniffing = None;
-            verdict?;
+            if self.checked {
+                self.mismatch = verdict.err();
+            } else {
+                verdict?;
+            }
         }
         Ok(())
+    }
+
+    /// What stands against a body that came to its end and is what its client sent.
+    pub(super) fn judged(&mut self) -> Result<(), Reject> {
+        let mismatch = self.mismatch.take();
+        mismatch.map_or(Ok(()), |mismatch| Err(mismatch.into()))
     }
 
     /// Takes bytes into the hashes; returns those that are to be written.

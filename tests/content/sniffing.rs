@@ -1,11 +1,13 @@
 //! `--sniff`: what first bytes are against what is declared, at every door.
 
 use highwater::config::SniffMode;
+use highwater::protocol::checksum::Algorithm;
+use highwater::protocol::sha256::Sum;
 use serde_json::json;
 
 use super::Described;
 use crate::support::session::CHUNK;
-use crate::support::{Client, Reply, Server, bytes, start, start_with, until};
+use crate::support::{Client, Reply, Server, bytes, checksum, start, start_with, until};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
 const IMAGE: &[(&str, &str)] = &[("filetype", "image/png"), ("filename", "a.png")];
@@ -208,6 +210,34 @@ async fn a_session_is_judged_by_its_first_chunk() {
         until("its files are gone", || async { !left() }).await;
         assert_eq!(session.cancel().await.status, 204);
     }
+}
+
+/// What is not what its client sent, or is not to be stored, tells nothing of the upload.
+#[tokio::test]
+async fn bytes_that_fail_their_checksum_or_repeat_a_chunk_end_nothing() {
+    let server = sniffing().await;
+    let (bad, good) = (exe(CHUNK), png(CHUNK));
+    let sum = checksum(Algorithm::Sha1, &good);
+    let path = create(&server, CHUNK as u64, "", IMAGE).await;
+    let checked = |body: &[u8]| {
+        let patch = server.patch(&path, 0, body);
+        patch.header("Upload-Checksum", &sum).send()
+    };
+    assert_eq!(checked(&bad).await.status, 460);
+    assert_eq!(checked(&good).await.status, 204);
+
+    let ask = json!({"filename": "a.png", "size": 2 * CHUNK, "chunk_size": CHUNK,
+        "metadata": {"filetype": "image/png"}});
+    let session = server.session(&ask).await;
+    let chunk = |body: &[u8]| {
+        let sum = Sum::of(&good);
+        session.bare_chunk(1, body).header("X-Chunk-SHA256", sum)
+    };
+    assert_eq!(chunk(&bad).send().await.status, 460);
+    assert_eq!(chunk(&good).send().await.status, 201);
+    assert_eq!(session.chunk(1, &bad).send().await.status, 409);
+    assert_eq!(session.chunk(2, &bad).send().await.status, 201);
+    assert_eq!(session.finalize().await.status, 200);
 }
 
 #[tokio::test]

@@ -164,8 +164,12 @@ impl Inner {
             record,
             chunk,
         };
-        // All of it comes, also what is known of it already.
-        let sniffing = self.sniffing(&entry, 0).await?;
+        // All of it comes, also what is known of it already. What is all there was judged then.
+        let sniffing = if arrived.record.offset < arrived.size() {
+            self.sniffing(&entry, 0).await?
+        } else {
+            None
+        };
         let (mut ingest, ended) = arrived
             .take_in(&self, &live, sniffing, body, guard.as_ref())
             .await;
@@ -256,6 +260,7 @@ impl Inner {
         }
         let repeated = arrived.record.offset == size;
         self.compare_known(arrived, ingest.known_sum.take()).await?;
+        ingest.judged()?;
         if repeated {
             return Ok((sum, true));
         }
@@ -435,6 +440,7 @@ impl Arriving<'_> {
         let writer = engine.kept_writer(self.entry, known).await;
         let mut ingest = Ingest::new(engine, self.entry, live, self.size(), writer);
         let hashed = self.chunk.sum.is_some() || known > 0;
+        ingest.checked = hashed;
         ingest.digest = hashed.then(|| Digest::new(Algorithm::Sha256));
         ingest.known = known;
         ingest.pace.clone_from(&self.chunk.pace);
