@@ -9,7 +9,7 @@ use super::{ConfigError, at, path};
 use crate::hooks::file::FileWay;
 use crate::hooks::http::{HttpOptions, HttpWay};
 use crate::hooks::redis::RedisWay;
-use crate::hooks::{AT_A_TIME, Event, Hooks, Nowhere, Sink, Way};
+use crate::hooks::{AT_A_TIME, Event, HAND_OFF, Hooks, Nowhere, Sink, Way};
 use crate::units;
 
 /// Whom complete uploads are handed to.
@@ -17,7 +17,7 @@ use crate::units;
 pub struct HandoffOptions {
     /// Address (http:// or https://) to which each complete upload is sent as a job, in JSON; several are separated by
     /// blanks. What does not go is tried again as hooks are (--hooks-http-backoff, --hooks-retry-for).
-    #[arg(long, value_name = "URLS", default_value = "")]
+    #[arg(long, value_name = "URLS", default_value = "", hide_env_values = true)]
     pub handoff_http: String,
     /// What these are signed with (X-Highwater-Signature); better given by the variable, since other users see command lines.
     #[arg(long, value_name = "TEXT", default_value = "", hide_env_values = true)]
@@ -94,7 +94,12 @@ impl HandoffOptions {
                 timeout: self.handoff_timeout,
             };
             let way = HttpWay::new(url, options).map_err(at("handoff-http"))?;
-            hooks.add(self.sink(url, Box::new(way)));
+            // Without what may be secret in it; of two that differ in that alone, each has its own.
+            let mut name = without_password(url);
+            while hooks.find(&format!("{HAND_OFF}{name}")).is_some() {
+                name.push('\'');
+            }
+            hooks.add(self.sink(&name, Box::new(way)));
         }
         if let Some(program) = self
             .handoff_exec
@@ -103,13 +108,13 @@ impl HandoffOptions {
         {
             let way = FileWay::one(program, self.handoff_exec_timeout);
             let way = way.map_err(at("handoff-exec"))?;
-            hooks.add(self.sink(&program.display().to_string(), Box::new(way)));
+            hooks.add(self.sink("program", Box::new(way)));
         }
         if !self.handoff_redis.is_empty() {
             let (prefix, timeout) = (&self.handoff_redis_prefix, self.handoff_timeout);
             let way = RedisWay::new(&self.handoff_redis, prefix, timeout);
             let way = way.map_err(at("handoff-redis"))?;
-            hooks.add(self.sink(&without_password(&self.handoff_redis), Box::new(way)));
+            hooks.add(self.sink("redis", Box::new(way)));
         }
         if self.digest == Digesting::Sha256 {
             hooks.add(Sink {
@@ -124,10 +129,11 @@ impl HandoffOptions {
         Ok(())
     }
 
-    /// A receiver of jobs: by another name than a receiver of hooks at the same place.
+    /// A receiver of jobs: by another name than a receiver of hooks at the same place. What there is one of at most goes by its
+    /// kind, so that its jobs find it also where it has moved.
     fn sink(&self, to: &str, way: Box<dyn Way>) -> Sink {
         Sink {
-            name: format!("hand-off to {to}"),
+            name: format!("{HAND_OFF}{to}"),
             events: Event::Job.into(),
             way,
             at_a_time: self.handoff_parallel,

@@ -58,7 +58,7 @@ impl Inner {
         let url = self.options.hooks.url.as_ref();
         Job {
             id: entry.id.clone(),
-            key: format!("{}:{}", entry.id, record.created),
+            key: key(entry, record),
             // A session that says nothing of it is a normal one, and its metadata may say more.
             priority: session
                 .filter(|priority| *priority != Priority::default())
@@ -78,7 +78,8 @@ impl Inner {
         }
     }
 
-    /// What must be done before a letter goes, and how urgent it is; `None`: it is not to go any more.
+    /// What must be done before a letter waits for its turn, and how urgent it is; `None`: it is not to go any more. Nothing of
+    /// the upload is looked at without need: after a long time without a receiver there are many letters.
     pub(super) async fn make_ready(
         self: &Arc<Self>,
         number: u64,
@@ -88,23 +89,54 @@ impl Inner {
         if !matches!(letter.call.event, Event::Job | Event::Digest) {
             return Ok(Some(Priority::default()));
         }
-        let entry = match self.usable(&letter.upload).await {
-            Ok(entry) => entry,
-            Err(reject) if matches!(reject.wire().0, 404 | 410) => {
-                info!(id = %letter.upload, to = letter.to, "an upload has ended before it was handed on");
+        let mut job = job_of(letter)?;
+        if self.options.hooks.digest && job.sha256.is_none() {
+            let Some(entry) = self.still_there(letter, &job).await? else {
                 return Ok(None);
-            }
+            };
+            job.sha256 = Some(self.digest(&entry, job.priority, number).await?);
+            letter.call.body = job.to_json();
+        }
+        Ok(Some(job.priority))
+    }
+
+    /// When it is a job's turn: where its upload is now, and of which type. Whether it is to go.
+    pub(super) async fn fill_in(self: &Arc<Self>, letter: &mut Letter) -> Result<bool, Reject> {
+        if letter.call.event != Event::Job {
+            return Ok(true);
+        }
+        let mut job = job_of(letter)?;
+        let Some(entry) = self.still_there(letter, &job).await? else {
+            return Ok(false);
+        };
+        let now = self.job(&entry, &entry.record());
+        (job.path, job.segments, job.url) = (now.path, now.segments, now.url);
+        job.detected_type = self.detected(&entry).await?;
+        letter.call.body = job.to_json();
+        Ok(true)
+    }
+
+    /// The upload of a job, unless it has ended, or another one has its id.
+    async fn still_there(
+        self: &Arc<Self>,
+        letter: &Letter,
+        job: &Job,
+    ) -> Result<Option<Arc<Entry>>, Reject> {
+        let found = self.usable(&letter.upload).await;
+        let gone = |reject: &Reject| matches!(reject.wire().0, 404 | 410);
+        let entry = match found {
+            Ok(entry) => Some(entry),
+            Err(reject) if gone(&reject) => None,
             Err(reject) => return Err(reject),
         };
-        let mut job = Job::of(&letter.call).map_err(|fault| Reject::HookFailed(fault.0))?;
-        if self.options.hooks.digest && job.sha256.is_none() {
-            job.sha256 = Some(self.digest(&entry, job.priority, number).await?);
+        let entry = entry.filter(|entry| {
+            let record = entry.record();
+            record.is_complete() && job.key == key(entry, &record)
+        });
+        if entry.is_none() {
+            info!(id = %letter.upload, to = letter.to, "an upload has ended before it was handed on");
         }
-        if letter.call.event == Event::Job {
-            job.detected_type = self.detected(&entry).await?;
-        }
-        letter.call.body = job.to_json();
-        Ok(Some(job.priority))
+        Ok(entry)
     }
 
     /// The type that an upload's first bytes are of.
@@ -123,4 +155,13 @@ impl Inner {
             self.tell(&entry, what);
         }
     }
+}
+
+/// By which a receiver knows a job.
+fn key(entry: &Entry, record: &Record) -> String {
+    format!("{}:{}", entry.id, record.created)
+}
+
+fn job_of(letter: &Letter) -> Result<Job, Reject> {
+    Job::of(&letter.call).map_err(|fault| Reject::HookFailed(fault.0))
 }

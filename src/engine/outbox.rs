@@ -22,7 +22,7 @@ use super::turns::Turns;
 use super::{Inner, load, millis, now};
 use crate::clock::since_epoch;
 use crate::error::Reject;
-use crate::hooks::{Call, Event, Sink, cause};
+use crate::hooks::{Call, Event, Fault, Sink, cause};
 use crate::progress::What;
 use crate::state::{Change, Letter as Stored, Promise};
 use crate::upload::{Kind, Millis, Record, Status, UploadId};
@@ -233,7 +233,7 @@ impl Inner {
 
     /// What lay in the outbox at the start goes on its way.
     pub(super) async fn recover_letters(self: &Arc<Self>) -> Result<(), Reject> {
-        let mut after = None;
+        let (mut after, mut parked) = (None, 0);
         loop {
             let page = self.state.letters(after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
@@ -243,7 +243,7 @@ impl Inner {
                 let Some(letter) = letter(*number, bytes) else {
                     continue;
                 };
-                let at = self.options.hooks.find(&letter.to);
+                let at = self.options.hooks.heir(&letter.to);
                 if at.is_none() && letter.call.event == Event::Digest {
                     // What was switched off is nobody's loss.
                     self.rewrite(*number, None).await;
@@ -251,7 +251,8 @@ impl Inner {
                 }
                 match (at, letter.dead.clone()) {
                     (Some(at), None) => self.put_into_lane((at, letter.upload), *number),
-                    (_, dead) => {
+                    (at, dead) => {
+                        parked += usize::from(at.is_none());
                         let gone = || (now(), "no such receiver is configured".to_owned());
                         let dead = dead.unwrap_or_else(gone);
                         let dead = DeadLetter::of(*number, &letter, dead);
@@ -259,6 +260,12 @@ impl Inner {
                     }
                 }
             }
+        }
+        if parked > 0 {
+            warn!(
+                parked,
+                "letters are to receivers that are not configured: /admin/hooks lists them"
+            );
         }
         let (waiting, dead) = self.outbox.count();
         if waiting + dead > 0 {
@@ -269,7 +276,7 @@ impl Inner {
 
     /// Brings the letters of a lane to its receiver, one after the other, until there are none.
     async fn deliver(self: &Arc<Self>, lane: &Lane) {
-        let mut failures = 0;
+        let (mut failures, mut failing) = (0, None);
         loop {
             let first = {
                 let mut lanes = locked(&self.outbox.lanes);
@@ -280,8 +287,8 @@ impl Inner {
                 first
             };
             let Some(number) = first else { return };
-            if self.attempt(lane.0, number, failures).await {
-                failures = 0;
+            if self.attempt(lane.0, number, failures, &mut failing).await {
+                (failures, failing) = (0, None);
                 if let Some(letters) = locked(&self.outbox.lanes).get_mut(lane) {
                     letters.pop_front();
                 }
@@ -299,8 +306,36 @@ impl Inner {
         }
     }
 
-    /// One try to bring a letter; whether there is nothing more to do about it.
-    async fn attempt(self: &Arc<Self>, at: usize, number: u64, failures: u32) -> bool {
+    /// Brings a letter when it is its turn; `None`: it is not to go any more.
+    async fn bring(
+        self: &Arc<Self>,
+        at: usize,
+        sink: &Sink,
+        number: u64,
+        letter: &mut Letter,
+    ) -> Result<Option<Result<Vec<u8>, Fault>>, Reject> {
+        let Some(priority) = self.make_ready(number, letter).await? else {
+            return Ok(None);
+        };
+        let _turn = match self.outbox.turns.get(at) {
+            Some(turns) => Some(turns.take(priority, number).await),
+            None => None,
+        };
+        if !self.fill_in(letter).await? {
+            return Ok(None);
+        }
+        self.meter.hook_calls.one(letter.call.event.name());
+        Ok(Some(sink.way.bring(&letter.call, false).await))
+    }
+
+    /// One try to bring a letter; whether there is nothing more to do about it. `failing`: since when it does not go.
+    async fn attempt(
+        self: &Arc<Self>,
+        at: usize,
+        number: u64,
+        failures: u32,
+        failing: &mut Option<Millis>,
+    ) -> bool {
         let read = self.state.letter(number).await;
         let letter = match read {
             Ok(Some(bytes)) => letter(number, &bytes),
@@ -314,20 +349,13 @@ impl Inner {
             return true;
         };
         let event = letter.call.event;
-        let brought = match self.make_ready(number, &mut letter).await {
-            Ok(Some(priority)) => {
-                let _turn = match self.outbox.turns.get(at) {
-                    Some(turns) => Some(turns.take(priority, number).await),
-                    None => None,
-                };
-                self.meter.hook_calls.one(event.name());
-                sink.way.bring(&letter.call, false).await
-            }
+        let brought = match self.bring(at, sink, number, &mut letter).await {
+            Ok(Some(brought)) => brought,
             Ok(None) => {
                 self.rewrite(number, None).await;
                 return true;
             }
-            Err(reject) => Err(crate::hooks::Fault(reject.to_string())),
+            Err(reject) => Err(Fault(reject.to_string())),
         };
         let Err(fault) = brought else {
             debug!(number, %event, upload = %letter.upload, "a hook was told");
@@ -337,8 +365,8 @@ impl Inner {
             return true;
         };
         self.meter.hook_faults.one(event.name());
-        let age = now().saturating_sub(letter.since);
-        if age < millis(self.options.hooks.patience) {
+        let tried = *failing.get_or_insert_with(now);
+        if now().saturating_sub(tried) < millis(self.options.hooks.patience) {
             let upload = &letter.upload;
             warn!(%fault, %event, %upload, to = letter.to, "a hook was not told, and is tried again");
             return false;

@@ -84,6 +84,12 @@ impl FileWay {
 
     fn start(&self, call: &Call) -> std::io::Result<Child> {
         let mut command = self.command(call);
+        // The server's own options are in variables, its secrets among them.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"HIGHWATER_") {
+                command.env_remove(name);
+            }
+        }
         if call.event == Event::Job
             && let Ok(job) = Job::of(call)
         {
@@ -92,12 +98,17 @@ impl FileWay {
                 .env("HIGHWATER_JOB_PRIORITY", job.priority.name())
                 .env("HIGHWATER_JOB_PATH", job.path.unwrap_or_default());
         }
+        // What a job's program prints is nobody's, also that of what it leaves behind.
+        let stdout = match &self.programs {
+            Programs::In(_) => Stdio::piped(),
+            Programs::One(_) => Stdio::null(),
+        };
         command
             .env("TUS_ID", &call.upload)
             .env("TUS_SIZE", call.size.to_string())
             .env("TUS_OFFSET", call.offset.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             // A group of its own, so that what it has started ends with it.
             .process_group(0)
             .kill_on_drop(true)

@@ -21,7 +21,7 @@ use sha2::Sha256;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::{Call, Fault, MOST, Way};
+use super::{Call, Event, Fault, MOST, Way};
 use crate::clock;
 use crate::protocol::sha256::Sum;
 
@@ -137,6 +137,10 @@ impl HttpWay {
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| passing(chain(&error)))?;
         let status = answer.status();
+        if status.is_success() && call.event == Event::Job {
+            // It is taken, whatever else is said.
+            return Ok(Vec::new());
+        }
         let body = Limited::new(answer.into_body(), MOST);
         let read = read(body).await;
         if !status.is_success() {

@@ -60,6 +60,8 @@ pub struct Sink {
 
 /// The usual number of letters on their way to one receiver at a time.
 pub const AT_A_TIME: usize = 16;
+/// What the names of receivers of jobs begin with.
+pub const HAND_OFF: &str = "hand-off to ";
 
 /// The way of what has arrived as soon as it is ready to go.
 pub struct Nowhere;
@@ -152,6 +154,22 @@ impl Hooks {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.sinks.iter().position(|sink| sink.name == name)
+    }
+
+    /// Where the receiver of a letter is. Jobs to an address that is not there any more go to the one that is, if there is just
+    /// one: it has moved.
+    #[must_use]
+    pub fn heir(&self, name: &str) -> Option<usize> {
+        let by_http = |name: &str| {
+            let address = name.strip_prefix(HAND_OFF);
+            address.is_some_and(|address| address.starts_with("http"))
+        };
+        let mut others = (0..self.sinks.len()).filter(|at| by_http(&self.sinks[*at].name));
+        let alone = match (others.next(), others.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        };
+        self.find(name).or_else(|| alone.filter(|_| by_http(name)))
     }
 
     /// What is told of an event.

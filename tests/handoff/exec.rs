@@ -30,6 +30,8 @@ async fn a_program_is_run_with_the_job_until_it_takes_it() {
         cat > job.part
         printf '%s\n' "$TUS_ID" "$TUS_SIZE" "$HIGHWATER_JOB_KEY" "$HIGHWATER_JOB_PRIORITY" > environment
         cp "$HIGHWATER_JOB_PATH" bytes
+        # It has taken the job, whatever it leaves behind.
+        sleep 60 &
         mv job.part job
     "#;
     let program = program(dir.path(), script);

@@ -268,6 +268,49 @@ async fn a_job_whose_upload_has_ended_is_not_handed_on() {
     assert_eq!(listed["failed"], 0, "nobody can send it again: {listed}");
 }
 
+/// Also where it waited for its turn: what was looked at before that is old by then.
+#[tokio::test]
+async fn nor_is_one_that_waits_for_its_turn() {
+    let word = Arc::new(Notify::new());
+    let mut first = Some(word.clone());
+    let receiver =
+        Receiver::start(move |_| first.take().map_or_else(Said::fine, Said::After)).await;
+    let server = handing_on(&receiver, |config| config.handoff.handoff_parallel = 1).await;
+    server.whole(b"first").await;
+    waits_for(&receiver, 1).await;
+    let ended = server.whole(b"ended").await;
+    let stays = server.whole(b"stays").await;
+    assert_eq!(server.delete(&ended).await.status, 204);
+    word.notify_one();
+    until("the outbox is empty", || async {
+        outbox(&server).await["waiting"] == 0
+    })
+    .await;
+    let jobs = jobs(&receiver);
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
+    assert_eq!(text(&jobs[1], "id"), id(&stays));
+}
+
+/// What waited for one address goes to the only one that is configured now.
+#[tokio::test]
+async fn a_receiver_that_has_moved_gets_what_waited() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let away = Receiver::start(|_| Said::Status(503)).await;
+    let before = format!("{}?token=one", away.url());
+    let server = Process::start(dir.path(), &["--handoff-http", &before]);
+    let path = server.whole(b"hello").await;
+    waits_for(&away, 1).await;
+    server.kill();
+    let receiver = Receiver::agreeable().await;
+    let server = Process::start(dir.path(), &["--handoff-http", &receiver.url()]);
+    let job = waits_for(&receiver, 1).await.remove(0);
+    assert_eq!(text(&job, "id"), id(&path));
+    until("the outbox is empty", || async {
+        outbox(&server).await["waiting"] == 0
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn it_follows_the_hook_before_the_end() {
     let receiver = Receiver::start(|call| match call.json["Type"].as_str() {

@@ -9,7 +9,7 @@ use crate::hooks::Event;
 use crate::state::Promise;
 use crate::upload::{Millis, UploadId};
 
-/// The most letters that are kept of those that nobody took.
+/// The most letters that are kept of those that nobody took; jobs all of them.
 const DEAD: usize = 10_000;
 
 /// A letter that its receiver did not take.
@@ -77,13 +77,18 @@ impl Engine {
 }
 
 impl Inner {
+    /// A job is nothing that is forgotten: nobody else knows of it.
     pub(super) async fn forget_oldest(&self) {
         let oldest = {
             let mut dead = locked(&self.outbox.dead);
             let over = dead.len() > DEAD;
-            over.then(|| dead.pop_first()).flatten()
+            let mut told = dead.iter().filter(|(_, letter)| letter.event != Event::Job);
+            let oldest = told.next().filter(|_| over).map(|(number, _)| *number);
+            oldest
+                .and_then(|number| dead.remove(&number))
+                .map(|letter| letter.number)
         };
-        if let Some((number, _)) = oldest {
+        if let Some(number) = oldest {
             error!(
                 number,
                 "too many letters that no hook took: the oldest is gone"
@@ -98,7 +103,7 @@ impl Inner {
         let at = self
             .options
             .hooks
-            .find(&letter.to)
+            .heir(&letter.to)
             .ok_or(Reject::NotFound)?;
         if locked(&self.outbox.dead).remove(&number).is_none() {
             return Err(Reject::NotFound);
