@@ -20,6 +20,7 @@ pub(super) const VAGUE: &[&str] = &[
     "audio/ogg",
     "audio/mpeg",
     "image/tiff",
+    "image/heif",
 ];
 
 /// What is declared as one of these is not declared.
@@ -60,6 +61,11 @@ pub(super) const FAMILIES: &[Family] = &[
          audio/x-mpegurl audio/x-scpls application/vnd.ms-excel application/msword application/rtf \
          application/x-x509-ca-cert application/pkix-cert application/pem-certificate-chain \
          application/pgp-keys application/pgp-signature application/pgp-encrypted application/x-pem-file \
+         application/json5 application/jsonl application/x-jsonlines application/n-triples application/n-quads \
+         application/sparql-query application/x-bat application/x-msdos-batch application/x-powershell \
+         application/x-awk application/x-lua application/x-texinfo application/x-troff application/x-bibtex \
+         application/x-desktop application/x-cue application/x-mswinurl application/hta application/x-pkcs8 \
+         application/pkcs8 application/pkcs10 application/pkix-crl application/x-x509-user-cert \
          application/graphql application/mbox application/dxf image/vnd.dxf image/x-xpixmap image/x-xbitmap \
          image/x-portable-pixmap image/x-portable-anymap model/obj model/stl model/step model/iges model/vrml",
         "txt text log md markdown rst adoc csv tsv json ndjson jsonl geojson gltf xml xsd xsl xslt svg html \
@@ -189,6 +195,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "image/tiff* image/tif image/x-tiff image/geotiff image/dng image/x-adobe-dng image/x-canon-cr2 \
          image/x-nikon-* image/x-sony-* image/x-pentax-* image/x-kodak-* image/x-epson-* image/x-phaseone-* \
+         image/x-hasselblad-* image/x-leica-* image/x-leaf-* image/x-mamiya-* image/x-samsung-* \
          image/x-dcraw image/x-raw image/vnd.ms-photo image/jxr",
         "tif tiff gtiff dng cr2 nef nrw arw sr2 srf pef dcr kdc erf iiq 3fr raw jxr wdp hdp",
     ),
