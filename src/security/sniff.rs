@@ -151,14 +151,27 @@ fn look(head: &[u8]) -> Found {
         };
     }
     match found.map(|found| (found.mime_type(), found.extension())) {
-        // A film, of a brand that has come since.
-        None if head.get(4..8) == Some(b"ftyp") => Found::Type("video/mp4"),
+        None if head.get(4..8) == Some(b"ftyp") => Found::Type(of_brand(head.get(8..12))),
         None if head.starts_with(b"\x1a\x45\xdf\xa3") => Found::Type("video/x-matroska"),
         // Two bytes that much else begins with.
         Some((_, "obj" | "der" | "eot") | ("application/octet-stream", _)) | None => Found::Unknown,
         // The compound file, whatever is in it.
         Some(("application/msword", _)) => Found::Type("application/x-ole-storage"),
         Some((media, _)) => Found::Type(media),
+    }
+}
+
+/// ISO base media of a brand that is not recognized otherwise.
+fn of_brand(major: Option<&[u8]>) -> &'static str {
+    match major {
+        Some(
+            b"mif1" | b"mif2" | b"msf1" | b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx"
+            | b"hevm" | b"hevs",
+        ) => "image/heif",
+        Some(b"avif" | b"avis") => "image/avif",
+        Some(b"crx ") => "image/x-canon-cr3",
+        // A film, of a brand that has come since.
+        _ => "video/mp4",
     }
 }
 

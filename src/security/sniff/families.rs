@@ -4,7 +4,7 @@
 pub(super) struct Family {
     /// Media types, between blanks: those that first bytes tell, and those that clients declare.
     types: &'static str,
-    /// Extensions of file names.
+    /// Extensions of file names. One that anything may have, as `bin`, is of none.
     extensions: &'static str,
 }
 
@@ -73,7 +73,7 @@ pub(super) const FAMILIES: &[Family] = &[
          fish bat cmd ps1 py rb pl lua r c h cc cpp hpp cs java kt go rs swift sql yaml yml toml ini cfg conf \
          env properties tex bib srt vtt ass ssa lrc m3u m3u8 pls eml mbox ics vcf pem crt cer key csr asc dxf \
          obj mtl stl step stp igs iges wrl xpm xbm ppm pgm pbm diff patch po rtf doc xls dtd xaml plist ipynb \
-         drawio url desktop reg vbs hta xhtm opml jnlp fodt fods",
+         drawio url desktop reg vbs hta xhtm opml jnlp fodt fods pub dot",
     ),
     family(
         "*+zip application/zip application/x-zip application/x-zip-compressed application/zip-compressed \
@@ -152,7 +152,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "video/mpeg video/mpg video/x-mpeg video/mp2p video/mp2t video/dvd video/x-ms-vob \
          video/vnd.dlna.mpeg-tts audio/mpeg",
-        "mpg mpeg mpe m1v m2v vob mod tod ts mts m2ts m2t evo",
+        "mpg mpeg mpe m1v m2v vob tod ts mts m2ts m2t evo",
     ),
     family(
         "audio/wav audio/x-wav audio/wave audio/vnd.wave audio/x-pn-wav",
@@ -208,6 +208,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "image/jp2 image/jpx image/jpm image/j2k image/x-jp2",
         "jp2 jpf jpx jpm j2k j2c",
     ),
+    family("image/x-canon-cr3 image/x-dcraw image/x-raw", "cr3 raw"),
     family("image/jxl", "jxl"),
     family("image/vnd.djvu image/x-djvu image/x.djvu", "djvu djv"),
     family(
@@ -231,7 +232,7 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     family(
         "application/zstd application/x-zstd application/x-tar",
-        "zst zstd tzst",
+        "zst zstd tzst blend",
     ),
     family(
         "application/x-lz4 application/x-tar application/x-lzip",
@@ -292,7 +293,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "application/x-executable application/x-elf application/x-sharedlib application/x-pie-executable \
          application/x-object application/x-core application/vnd.appimage application/x-iso9660-appimage",
-        "elf so o ko bin run out appimage axf prx obj core",
+        "elf so o ko appimage axf prx obj",
     ),
     family(
         "application/x-mach-binary application/java application/java-vm application/x-java \

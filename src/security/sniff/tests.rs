@@ -183,6 +183,11 @@ fn lists_are_held_against_what_was_found() {
             "",
             true,
         ),
+        (&ftyp(*b"mif1"), &nothing, "image/*", "", true),
+        (&ftyp(*b"crx "), &nothing, "image/*", "", true),
+        // Cut before the end of its brands.
+        (&ftyp(*b"avif")[..20], &nothing, "image/*", "", true),
+        (&ftyp(*b"isom"), &nothing, "image/*", "", false),
     ] {
         let verdict = sniff(allow, deny).judge(bytes, said);
         assert_eq!(
