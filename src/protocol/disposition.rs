@@ -65,10 +65,7 @@ pub fn content_disposition(filename: Option<&[u8]>, inline: bool) -> String {
 
 /// The name without what could do harm; empty if it was nothing but dots and blanks.
 pub(crate) fn safe_name(name: &[u8]) -> String {
-    let name: String = String::from_utf8_lossy(name)
-        .chars()
-        .map(|c| if is_harmful(c) { '_' } else { c })
-        .collect();
+    let name = without_harm(&String::from_utf8_lossy(name));
     let name = name.trim();
     if name.chars().all(|c| c == '.') {
         return String::new();
@@ -81,13 +78,38 @@ pub(crate) fn safe_name(name: &[u8]) -> String {
         .filter(|dot| name.len() - dot <= EXTENSION_MAX);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let room = stem.floor_char_boundary(NAME_MAX - extension.len());
-    format!("{}{extension}", &stem[..room])
+    let stem = stem[..room].trim_end_matches(is_joiner);
+    format!("{stem}{extension}")
+}
+
+/// The name with `_` for what is harmful. Joiners are not where they join: Persian words, letters of India and emoji are
+/// written with them. Both neighbours tell: they are neither ASCII nor blank nor harmful.
+fn without_harm(name: &str) -> String {
+    let joins = |c: char| !c.is_ascii() && !c.is_whitespace() && !is_harmful(c);
+    let mut before = None;
+    let mut rest = name.chars();
+    let mut safe = String::with_capacity(name.len());
+    while let Some(c) = rest.next() {
+        let joined =
+            is_joiner(c) && before.is_some_and(joins) && rest.clone().next().is_some_and(joins);
+        safe.push(if is_harmful(c) && !joined { '_' } else { c });
+        before = Some(c);
+    }
+    safe
+}
+
+/// U+200C and U+200D.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '/' | '\\' | '\u{fffd}' | '\u{feff}' | '\u{61c}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        // Not seen either: the soft hyphen, fillers of Hangul, Braille without a dot, tags.
+        || matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
+        || matches!(c, '\u{e0001}'..='\u{e007f}')
 }
 
 /// `Content-Type`: the metadata's `filetype` as it stands if it is a well-formed media type of visible ASCII and blanks, at

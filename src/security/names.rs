@@ -165,7 +165,7 @@ pub fn flaw(name: &[u8]) -> Option<&'static str> {
 #[must_use]
 pub fn clean(name: &[u8]) -> String {
     let safe = safe_name(name);
-    let mut text = safe.trim_end_matches(['.', ' ']).trim_start().to_owned();
+    let mut text = safe.trim_end_matches(is_dot_or_blank).to_owned();
     while let Some(dot) = disguise(&text) {
         text.replace_range(dot..=dot, "_");
     }
@@ -175,10 +175,14 @@ pub fn clean(name: &[u8]) -> String {
     text
 }
 
-/// Where the dot of a believed extension stands before one that runs.
+fn is_dot_or_blank(c: char) -> bool {
+    c == '.' || c.is_whitespace()
+}
+
+/// Where the dot of a believed extension stands before one that runs, whatever dots and blanks are between them.
 fn disguise(name: &str) -> Option<usize> {
     let (rest, last) = name.rsplit_once('.')?;
-    let (stem, before) = rest.rsplit_once('.')?;
+    let (stem, before) = rest.trim_end_matches(is_dot_or_blank).rsplit_once('.')?;
     let is = |list: &[&str], extension: &str| {
         let extension: Cow<'_, str> = extension.trim().to_ascii_lowercase().into();
         list.contains(&extension.as_ref())
@@ -207,6 +211,12 @@ mod tests {
             "no-extension",
             "v1.2.3.exe",
             ".pdf.exe",
+            "a..b.exe",
+            "v1.pdf. notes.exe",
+            "می\u{200c}دانم.pdf",
+            "क्\u{200d}ष.txt",
+            "\u{1f469}\u{200d}\u{1f680}.jpg",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
             "",
         ] {
             assert_eq!(flaw(good.as_bytes()), None, "{good}");
@@ -222,12 +232,28 @@ mod tests {
             ("Photo.JPG.Scr", "Photo_JPG.Scr"),
             ("invoice.pdf          .exe", "invoice_pdf          .exe"),
             ("a.pdf.exe.", "a_pdf.exe"),
+            ("invoice.pdf..exe", "invoice_pdf..exe"),
+            ("invoice.pdf. .exe", "invoice_pdf. .exe"),
+            (
+                "invoice.pdf.\u{a0}.\u{3000}.exe",
+                "invoice_pdf.\u{a0}.\u{3000}.exe",
+            ),
+            ("a\u{a0}.", "a"),
             ("a.pdf.exe. . ", "a_pdf.exe"),
             ("../../etc/passwd", ".._.._etc_passwd"),
             ("C:\\a.txt", "C:_a.txt"),
             ("a\0b\n.txt", "a_b_.txt"),
             ("invoice\u{202e}fdp.exe", "invoice_fdp.exe"),
             ("a\u{200b}.txt", "a_.txt"),
+            ("invoice.pdf\u{2800}\u{3164}.exe", "invoice.pdf__.exe"),
+            ("a\u{ad}\u{115f}\u{1160}\u{ffa0}b", "a____b"),
+            ("a\u{e0001}\u{e0041}\u{e007f}b", "a___b"),
+            // Joiners that join nothing.
+            ("a\u{200d}b.txt", "a_b.txt"),
+            ("é\u{200c}b\u{200c}é.txt", "é_b_é.txt"),
+            ("é\u{200c}\u{200c}é.txt", "é__é.txt"),
+            ("é\u{200d}\u{3000}é\u{200d}", "é_\u{3000}é_"),
+            ("\u{200d}é\u{202e}\u{200d}é", "_é__é"),
             ("\u{2066}a\u{2069}.txt", "_a_.txt"),
             (" a.txt ", "a.txt"),
             ("a.txt.", "a.txt"),
@@ -274,8 +300,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_was_cleaned_is_clean(name in proptest::collection::vec(proptest::num::u8::ANY, 0..400), text in ".{0,80}") {
-            for name in [&name[..], text.as_bytes()] {
+        fn what_was_cleaned_is_clean(
+            name in proptest::collection::vec(proptest::num::u8::ANY, 0..400),
+            text in ".{0,80}",
+            sly in "[.é\u{200c}\u{200d}\u{202e}\u{a0} ]{0,200}([.]pdf)?[. \u{a0}]{0,3}([.]exe)?",
+        ) {
+            for name in [&name[..], text.as_bytes(), sly.as_bytes()] {
                 let cleaned = clean(name);
                 proptest::prop_assert_eq!(flaw(cleaned.as_bytes()), None);
                 proptest::prop_assert_eq!(clean(cleaned.as_bytes()), cleaned);

@@ -86,8 +86,9 @@ impl Sniff {
         // Without a magic number nothing is proven.
         let proven = matches!(found, Found::Type(_)) || (self.strict && found == Found::Text);
         if proven && let Some(other) = &declared.media {
-            let program = PROGRAMS.contains(&media) && !is_known(other);
-            if program || !may_be_type(media, other) {
+            // What nobody knows may be anything, but no program, and to the strict no text.
+            let sure = PROGRAMS.contains(&media) || (self.strict && media.starts_with("text/"));
+            if (sure || is_known(other)) && !are_related(media, other) {
                 return refuse(format!("and were declared as {other:.100}"));
             }
         }
@@ -101,13 +102,15 @@ impl Sniff {
             .or_else(|why| refuse(why.into()))
     }
 
-    /// The lists are held against what was found; where that leaves it open, against what was declared.
+    /// The lists are held against what was found; where that leaves open which of its family it is, against what was declared.
     fn lists(&self, found: Found, declared: &Declared) -> Result<(), &'static str> {
         let said = declared.media.as_deref();
+        // A type that no family has is as good as an invented one.
+        let of_its_family = |media| said.filter(|said| are_related(media, said)).or(Some(media));
         let media = match found {
-            Found::Type(media) if VAGUE.contains(&media) => said.or(Some(media)),
+            Found::Type(media) if VAGUE.contains(&media) => of_its_family(media),
             Found::Type(media) => Some(media),
-            Found::Text => said.or(Some("text/plain")),
+            Found::Text => of_its_family("text/plain"),
             Found::Unknown => said,
         };
         if media.is_some_and(|media| self.deny.has(media)) {
@@ -148,14 +151,27 @@ fn look(head: &[u8]) -> Found {
         };
     }
     match found.map(|found| (found.mime_type(), found.extension())) {
-        // A film, of a brand that has come since.
-        None if head.get(4..8) == Some(b"ftyp") => Found::Type("video/mp4"),
+        None if head.get(4..8) == Some(b"ftyp") => Found::Type(of_brand(head.get(8..12))),
         None if head.starts_with(b"\x1a\x45\xdf\xa3") => Found::Type("video/x-matroska"),
         // Two bytes that much else begins with.
         Some((_, "obj" | "der" | "eot") | ("application/octet-stream", _)) | None => Found::Unknown,
         // The compound file, whatever is in it.
         Some(("application/msword", _)) => Found::Type("application/x-ole-storage"),
         Some((media, _)) => Found::Type(media),
+    }
+}
+
+/// ISO base media of a brand that is not recognized otherwise.
+fn of_brand(major: Option<&[u8]>) -> &'static str {
+    match major {
+        Some(
+            b"mif1" | b"mif2" | b"msf1" | b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx"
+            | b"hevm" | b"hevs",
+        ) => "image/heif",
+        Some(b"avif" | b"avis") => "image/avif",
+        Some(b"crx ") => "image/x-canon-cr3",
+        // A film, of a brand that has come since.
+        _ => "video/mp4",
     }
 }
 
@@ -187,14 +203,10 @@ fn is_known(media: &str) -> bool {
     FAMILIES.iter().any(|family| family.has_type(media))
 }
 
-/// Whether what was found may be what was declared; a declared type that nobody knows may be anything.
-fn may_be_type(found: &str, declared: &str) -> bool {
-    let both = || {
-        FAMILIES
-            .iter()
-            .any(|family| family.has_type(found) && family.has_type(declared))
-    };
-    found == declared || !is_known(declared) || both()
+/// Whether what was found may be what was declared, as far as types are known.
+fn are_related(found: &str, declared: &str) -> bool {
+    let has_both = |family: &families::Family| family.has_type(found) && family.has_type(declared);
+    found == declared || FAMILIES.iter().any(has_both)
 }
 
 fn may_have_extension(found: &str, extension: &str) -> bool {

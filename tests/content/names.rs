@@ -59,5 +59,11 @@ async fn names_are_refused_and_nothing_is_made() {
         .await;
     assert_eq!((reply.status, reply.code.as_str()), (400, "bad-name"));
     assert_eq!(server.stored_files(), before);
-    assert_eq!(create(&server, "invoice.pdf").await.status, 201);
+    for bad in ["invoice.pdf..exe", "invoice.pdf. .exe", "a\u{3164}.pdf"] {
+        let reply = create(&server, bad).await;
+        assert_eq!((reply.status, reply.code.as_str()), (400, "bad-name"));
+    }
+    for good in ["invoice.pdf", "می\u{200c}دانم.pdf"] {
+        assert_eq!(create(&server, good).await.status, 201);
+    }
 }

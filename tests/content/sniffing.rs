@@ -255,6 +255,10 @@ async fn lists_and_strictness_are_the_operators() {
     is_refused(&send(exe(5000), &[]).await);
     is_refused(&send(bytes(3, 5000), IMAGE).await);
     is_refused(&send(b"only text".to_vec(), IMAGE).await);
+    // An invented type tells nothing.
+    for body in [&b"only text"[..], b"PK\x03\x04\x14\0\0\0\0\0"] {
+        is_refused(&send(body.to_vec(), &[("filetype", "image/x-foo")]).await);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 pub(super) struct Family {
     /// Media types, between blanks: those that first bytes tell, and those that clients declare.
     types: &'static str,
-    /// Extensions of file names.
+    /// Extensions of file names. One that anything may have, as `bin`, is of none.
     extensions: &'static str,
 }
 
@@ -20,6 +20,7 @@ pub(super) const VAGUE: &[&str] = &[
     "audio/ogg",
     "audio/mpeg",
     "image/tiff",
+    "image/heif",
 ];
 
 /// What is declared as one of these is not declared.
@@ -60,6 +61,11 @@ pub(super) const FAMILIES: &[Family] = &[
          audio/x-mpegurl audio/x-scpls application/vnd.ms-excel application/msword application/rtf \
          application/x-x509-ca-cert application/pkix-cert application/pem-certificate-chain \
          application/pgp-keys application/pgp-signature application/pgp-encrypted application/x-pem-file \
+         application/json5 application/jsonl application/x-jsonlines application/n-triples application/n-quads \
+         application/sparql-query application/x-bat application/x-msdos-batch application/x-powershell \
+         application/x-awk application/x-lua application/x-texinfo application/x-troff application/x-bibtex \
+         application/x-desktop application/x-cue application/x-mswinurl application/hta application/x-pkcs8 \
+         application/pkcs8 application/pkcs10 application/pkix-crl application/x-x509-user-cert \
          application/graphql application/mbox application/dxf image/vnd.dxf image/x-xpixmap image/x-xbitmap \
          image/x-portable-pixmap image/x-portable-anymap model/obj model/stl model/step model/iges model/vrml",
         "txt text log md markdown rst adoc csv tsv json ndjson jsonl geojson gltf xml xsd xsl xslt svg html \
@@ -67,7 +73,7 @@ pub(super) const FAMILIES: &[Family] = &[
          fish bat cmd ps1 py rb pl lua r c h cc cpp hpp cs java kt go rs swift sql yaml yml toml ini cfg conf \
          env properties tex bib srt vtt ass ssa lrc m3u m3u8 pls eml mbox ics vcf pem crt cer key csr asc dxf \
          obj mtl stl step stp igs iges wrl xpm xbm ppm pgm pbm diff patch po rtf doc xls dtd xaml plist ipynb \
-         drawio url desktop reg vbs hta xhtm opml jnlp fodt fods",
+         drawio url desktop reg vbs hta xhtm opml jnlp fodt fods pub dot",
     ),
     family(
         "*+zip application/zip application/x-zip application/x-zip-compressed application/zip-compressed \
@@ -146,7 +152,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "video/mpeg video/mpg video/x-mpeg video/mp2p video/mp2t video/dvd video/x-ms-vob \
          video/vnd.dlna.mpeg-tts audio/mpeg",
-        "mpg mpeg mpe m1v m2v vob mod tod ts mts m2ts m2t evo",
+        "mpg mpeg mpe m1v m2v vob tod ts mts m2ts m2t evo",
     ),
     family(
         "audio/wav audio/x-wav audio/wave audio/vnd.wave audio/x-pn-wav",
@@ -189,6 +195,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "image/tiff* image/tif image/x-tiff image/geotiff image/dng image/x-adobe-dng image/x-canon-cr2 \
          image/x-nikon-* image/x-sony-* image/x-pentax-* image/x-kodak-* image/x-epson-* image/x-phaseone-* \
+         image/x-hasselblad-* image/x-leica-* image/x-leaf-* image/x-mamiya-* image/x-samsung-* \
          image/x-dcraw image/x-raw image/vnd.ms-photo image/jxr",
         "tif tiff gtiff dng cr2 nef nrw arw sr2 srf pef dcr kdc erf iiq 3fr raw jxr wdp hdp",
     ),
@@ -201,6 +208,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "image/jp2 image/jpx image/jpm image/j2k image/x-jp2",
         "jp2 jpf jpx jpm j2k j2c",
     ),
+    family("image/x-canon-cr3 image/x-dcraw image/x-raw", "cr3 raw"),
     family("image/jxl", "jxl"),
     family("image/vnd.djvu image/x-djvu image/x.djvu", "djvu djv"),
     family(
@@ -224,7 +232,7 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     family(
         "application/zstd application/x-zstd application/x-tar",
-        "zst zstd tzst",
+        "zst zstd tzst blend",
     ),
     family(
         "application/x-lz4 application/x-tar application/x-lzip",
@@ -285,7 +293,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family(
         "application/x-executable application/x-elf application/x-sharedlib application/x-pie-executable \
          application/x-object application/x-core application/vnd.appimage application/x-iso9660-appimage",
-        "elf so o ko bin run out appimage axf prx obj core",
+        "elf so o ko appimage axf prx obj",
     ),
     family(
         "application/x-mach-binary application/java application/java-vm application/x-java \

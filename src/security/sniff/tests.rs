@@ -162,6 +162,32 @@ fn lists_are_held_against_what_was_found() {
             "",
             true,
         ),
+        (
+            b"{}",
+            &declared("application/json", "a.json"),
+            "application/json",
+            "",
+            true,
+        ),
+        (
+            &ftyp(*b"heic"),
+            &declared("image/heic", "a.heic"),
+            "image/heic",
+            "",
+            true,
+        ),
+        (
+            b"II*\0\x08\0\0\0\x0e\0\xfe\0",
+            &declared("image/x-hasselblad-3fr", "a.3fr"),
+            "image/*",
+            "",
+            true,
+        ),
+        (&ftyp(*b"mif1"), &nothing, "image/*", "", true),
+        (&ftyp(*b"crx "), &nothing, "image/*", "", true),
+        // Cut before the end of its brands.
+        (&ftyp(*b"avif")[..20], &nothing, "image/*", "", true),
+        (&ftyp(*b"isom"), &nothing, "image/*", "", false),
     ] {
         let verdict = sniff(allow, deny).judge(bytes, said);
         assert_eq!(
@@ -169,6 +195,47 @@ fn lists_are_held_against_what_was_found() {
             taken,
             "{said:?} {allow:?} {deny:?}: {verdict:?}"
         );
+    }
+}
+
+/// What is declared counts only where it is of a family with what was found.
+#[test]
+fn an_invented_type_is_no_way_around_the_lists() {
+    let zip = zip(&[("a", b"b")]);
+    for (bytes, found) in [
+        (&zip[..], "application/zip"),
+        (&ole(), "application/x-ole-storage"),
+        (SVG, "text/xml"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "application/gzip"),
+        (&ftyp(*b"isom"), "video/mp4"),
+        (b"plain", "text/plain"),
+    ] {
+        let allow = Sniff {
+            allow: "image/*,x/y".parse().unwrap(),
+            ..Sniff::default()
+        };
+        let deny = Sniff {
+            deny: found.parse().unwrap(),
+            ..Sniff::default()
+        };
+        for said in ["image/x-foo", "image/png", "x/y"] {
+            let said = declared(said, "");
+            assert!(allow.judge(bytes, &said).is_err(), "{found}: {said:?}");
+            assert!(deny.judge(bytes, &said).is_err(), "{found}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn text_is_nothing_unknown_where_it_is_strict() {
+    for said in ["image/x-foo", "x/y"] {
+        let said = declared(said, "");
+        for bytes in [&b"only text"[..], HTML, SVG, b"#!/bin/sh\n"] {
+            assert_eq!(on().judge(bytes, &said), Ok(()), "{said:?}");
+            assert!(strict().judge(bytes, &said).is_err(), "{said:?}");
+        }
+        // A magic number is a known type, whatever it is called.
+        assert_eq!(strict().judge(&zip(&[("a", b"b")]), &said), Ok(()));
     }
 }
 
