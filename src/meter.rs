@@ -292,11 +292,12 @@ impl Meter {
         if before.is_none() {
             self.created.one(after.kind);
         }
-        let was_complete = before.is_some_and(Record::is_complete);
+        let was_finished = before.is_some_and(Record::is_finished);
         match after.status {
-            Status::Active => {}
-            Status::Assembling | Status::Completed | Status::Scanning if was_complete => {}
-            Status::Assembling | Status::Completed | Status::Scanning => {
+            // What a scan holds back may be malware.
+            Status::Active | Status::Scanning => {}
+            Status::Assembling | Status::Completed if was_finished => {}
+            Status::Assembling | Status::Completed => {
                 self.completed.one(after.kind);
                 let took = after.touched.saturating_sub(after.created);
                 self.upload_time.observe(Duration::from_millis(took));
@@ -355,9 +356,17 @@ mod tests {
         meter.changed(Some(&gone), None);
         assert_eq!((count("completed"), count("expired")), (0, 0));
         assert_eq!((meter.expired.sum(), meter.created.sum()), (1, 0));
+        let scanned = Record {
+            status: Status::Scanning,
+            ..done.clone()
+        };
+        meter.changed(Some(&some), Some(&scanned));
+        assert_eq!(meter.completed.sum(), 1, "it may be malware");
+        meter.changed(Some(&scanned), Some(&done));
+        assert_eq!(meter.completed.of(Kind::Plain), 2);
         let part = Record::new(Kind::Partial, Some(0), 1);
         meter.changed(None, Some(&part));
-        assert_eq!((meter.created.sum(), meter.completed.sum()), (1, 2));
+        assert_eq!((meter.created.sum(), meter.completed.sum()), (1, 3));
         let failed = Record {
             status: Status::Failed(Failure::DiskFault),
             ..part.clone()

@@ -322,7 +322,8 @@ impl Inner {
         let upload = self.told(entry, record);
         let reply = self.ask(&self.call(Event::Scan, &upload)).await;
         let reply = reply.map_err(|reject| ScanError::Unavailable(format!("failed: {reject}")))?;
-        if !reply.reject_upload {
+        // Whichever way it refuses: nobody after it was asked.
+        if !reply.refuses() {
             return Ok(Verdict::Clean);
         }
         Ok(Verdict::Infected(scan::name(&reply.answer.body)))
@@ -366,7 +367,13 @@ impl Inner {
         if reply.stop_upload && entry.record().status == Status::Active {
             info!(id = %entry.id, "a hook stops this upload");
             entry.image().stopped = Some(reply.answer);
-            if let Err(reject) = self.terminate(&entry.id, refuse_what_stays).await {
+            let judge = |entry: &Entry| {
+                if entry.record().is_complete() {
+                    return Err(Reject::AlreadyComplete);
+                }
+                refuse_what_stays(entry)
+            };
+            if let Err(reject) = self.terminate(&entry.id, judge).await {
                 warn!(id = %entry.id, %reject, "an upload that a hook stops goes on");
                 entry.image().stopped = None;
             }

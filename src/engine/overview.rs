@@ -221,7 +221,7 @@ impl Engine {
         })
     }
 
-    /// Terminates an upload that is not complete, whoever it belongs to.
+    /// Terminates an upload that is not complete, or still to be scanned, whoever it belongs to.
     ///
     /// # Errors
     /// As [`Engine::terminate`]; `AlreadyComplete`, `ChunkOfSession`.
@@ -361,12 +361,12 @@ fn filename(metadata: &[u8]) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// What is complete stays, and of a session nothing is ended but all of it.
+/// What is complete, and not held back by a scan, stays; and of a session nothing is ended but all of it.
 pub(super) fn refuse_what_stays(entry: &Entry) -> Result<(), Reject> {
     if entry.is_chunk() {
         return Err(Reject::ChunkOfSession);
     }
-    if entry.record().is_complete() {
+    if entry.record().is_finished() {
         return Err(Reject::AlreadyComplete);
     }
     Ok(())

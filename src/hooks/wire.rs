@@ -313,6 +313,12 @@ impl Reply {
         self.stop_upload |= other.stop_upload;
         self.id = other.id.or_else(|| self.id.take());
         self.metadata = other.metadata.or_else(|| self.metadata.take());
+        self.refuses()
+    }
+
+    /// Whether it refuses anything.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
         self.reject_upload || self.reject_termination || self.reject_access || self.stop_upload
     }
 }

@@ -84,6 +84,30 @@ async fn the_verdict_comes_before_anything_is_told_of_the_end() {
 }
 
 #[tokio::test]
+async fn every_refusal_is_a_verdict() {
+    let receiver = Receiver::start(scans).await;
+    let server = scanning(&receiver, |_| {}).await;
+    for flag in [
+        "RejectUpload",
+        "RejectAccess",
+        "RejectTermination",
+        "StopUpload",
+    ] {
+        receiver.says(move |call| match call.event() {
+            "scan" => Said::Json(json!({ flag: true })),
+            _ => Said::fine(),
+        });
+        let path = server.create(5).await;
+        let reply = server.patch(&path, 0, "hello").send().await;
+        assert_eq!(
+            (reply.status, &*reply.code),
+            (422, "malware-found"),
+            "{flag}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_last_patch_again_waits_for_the_verdict_too() {
     let receiver = Receiver::start(|_| Said::Status(500)).await;
     let server = scanning(&receiver, |config| {
