@@ -64,14 +64,15 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes what there is of an upload beside its record, which says by now that it has ended.
-    pub(super) async fn clear(self: &Arc<Self>, entry: &Arc<Entry>) {
+    /// Removes what there is of an upload beside its record, which says by now that it has ended. Whether its files are gone.
+    pub(super) async fn clear(self: &Arc<Self>, entry: &Arc<Entry>) -> bool {
         let session = entry.session();
         if let Some(session) = &session {
             self.quiet_chunks(session).await;
         }
         let files = all_files(&entry.id, &entry.blob());
-        if let Err(error) = self.blobs.remove(&files).await {
+        let removed = self.blobs.remove(&files).await;
+        if let Err(error) = &removed {
             warn!(id = %entry.id, %error, "files of an ended upload are removed later");
         } else if self.short_of_space.load(Ordering::Relaxed) {
             self.assemble.notify_one();
@@ -80,6 +81,7 @@ impl Inner {
             self.forget_chunks(&entry.id).await;
             self.remove_notes(entry).await;
         }
+        removed.is_ok()
     }
 
     /// Closes the file of an upload whose bytes are to go: a close that fails is no reason to keep them.

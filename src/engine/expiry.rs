@@ -217,6 +217,11 @@ impl Inner {
                 };
                 let blob = entry.blob();
                 let status = entry.record().status;
+                if matches!(status, Status::Failed(failure) if failure.is_refusal()) {
+                    // A mark says that malware is still to be set aside.
+                    let marked = self.state.marked(Mark::Scanning).await;
+                    return marked.is_ok_and(|ids| !ids.contains(file.owner()));
+                }
                 match (file, &*blob) {
                     (File::About(_), _)
                     | (File::Upload(_), Blob::Own(_))

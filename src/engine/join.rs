@@ -285,20 +285,31 @@ impl Inner {
     }
 
     /// The parts of a joined final go, unless another final waits for them.
-    pub(super) async fn drop_parts(self: &Arc<Self>, parts: &[UploadId]) {
+    ///
+    /// # Errors
+    /// Of the last one that stays, after all were tried.
+    pub(super) async fn drop_parts(self: &Arc<Self>, parts: &[UploadId]) -> Result<(), Reject> {
+        let mut dropped = Ok(());
         for part in parts {
             if self.waiting.needs(part) {
                 continue;
             }
-            let Ok(guard) = self.hold(part, true).await else {
-                continue;
-            };
-            if let Ok(entry) = self.usable(part).await
-                && let Err(error) = self.end(&entry, Status::Cancelled, guard.as_ref()).await
-            {
-                warn!(id = %part, %error, "a joined part was not removed");
+            match self.drop_part(part).await {
+                // What failed stays for its owner to see, and what expired is the sweeper's.
+                Ok(()) | Err(Reject::NotFound | Reject::Expired | Reject::BlobLost) => {}
+                Err(error) => {
+                    warn!(id = %part, %error, "a joined part was not removed");
+                    dropped = Err(error);
+                }
             }
         }
+        dropped
+    }
+
+    async fn drop_part(self: &Arc<Self>, part: &UploadId) -> Result<(), Reject> {
+        let guard = self.hold(part, true).await?;
+        let entry = self.usable(part).await?;
+        self.end(&entry, Status::Cancelled, guard.as_ref()).await
     }
 
     /// The length a waiting final will have, once every part's is known.

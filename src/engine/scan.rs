@@ -3,6 +3,8 @@
 //!
 //! A scan holds no lock: who deletes the upload meanwhile need not wait, and the verdict is dropped then.
 
+mod out;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, warn};
 
-use super::content::no_marks;
 use super::ingest::FOR_EVER;
 use super::table::Entry;
 use super::{Inner, More};
@@ -20,8 +21,8 @@ use crate::blob::{Blob, BlobError};
 use crate::error::Reject;
 use crate::hooks::{Cause, cause};
 use crate::progress::What;
-use crate::security::scan::{By, Infected, ScanError, Unavailable, Verdict};
-use crate::state::{Mark, Promise};
+use crate::security::scan::{By, ScanError, Unavailable, Verdict};
+use crate::state::{Mark, Promise, StateError};
 use crate::upload::{Failure, Kind, Record, Status, UploadId};
 
 /// Scans at the same time: clamd's own threads are ten.
@@ -31,6 +32,10 @@ const PROMPT: u32 = 3;
 /// The pause before it is asked again, which doubles each time, and the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_mins(1);
+/// The pause before what is marked is listed again.
+const RELIST: Duration = Duration::from_secs(1);
+/// A scanner that fails for every upload, and for so long, as the tries for one take at least, is down.
+const DOWN: Duration = PAUSE.saturating_mul((1 << PROMPT) - 1);
 
 /// An upload that is to be scanned.
 struct Due {
@@ -49,6 +54,10 @@ pub(super) struct Scans {
     last: AtomicU64,
     new: Notify,
     done: Notify,
+    /// Since when the scanner has failed without a verdict between, whatever the upload, and how often.
+    failing: Mutex<Option<(Instant, u32)>>,
+    /// Held by the one upload for which a scanner that is down is asked.
+    probe: tokio::sync::Mutex<()>,
 }
 
 impl Scans {
@@ -80,6 +89,22 @@ impl Scans {
             Err(pause)
         }
     }
+
+    fn failed(&self) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, times) = failing.unwrap_or((Instant::now(), 0));
+        *failing = Some((since, times.saturating_add(1)));
+    }
+
+    fn answered(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the scanner has failed as often, and for as long, as would be enough for one upload.
+    fn is_down(&self) -> bool {
+        let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.is_some_and(|(since, times)| times > PROMPT && since.elapsed() >= DOWN)
+    }
 }
 
 /// How a scan ended.
@@ -96,6 +121,11 @@ enum Outcome {
     Held(String),
     /// Nothing is to be done any more.
     Gone,
+}
+
+/// Whether it comes of a scan.
+fn is_verdict(failure: Failure) -> bool {
+    matches!(failure, Failure::Malware | Failure::Unscanned)
 }
 
 impl Inner {
@@ -147,9 +177,14 @@ impl Inner {
 
     /// Runs until the server stops: scans what is marked from before, and what comes.
     pub(super) async fn scanner(self: Arc<Self>) {
-        match self.state.marked(Mark::Scanning).await {
-            Ok(ids) => ids.iter().for_each(|id| self.scans.push(id)),
-            Err(error) => warn!(%error, "what is to be scanned cannot be listed"),
+        loop {
+            match self.state.marked(Mark::Scanning).await {
+                Ok(ids) => break ids.iter().for_each(|id| self.scans.push(id)),
+                Err(error) => warn!(%error, "what is to be scanned cannot be listed"),
+            }
+            if !self.unless_stopped(RELIST).await {
+                return;
+            }
         }
         let places = Arc::new(Semaphore::new(AT_ONCE));
         while !self.stop.is_cancelled() {
@@ -178,8 +213,14 @@ impl Inner {
     }
 
     async fn scan(self: &Arc<Self>, id: &UploadId, tries: u32) {
-        let Some(entry) = self.entry_logged(id).await else {
-            return;
+        let entry = match self.entry(id).await {
+            Ok(entry) => entry,
+            Err(Reject::NotFound) => return,
+            Err(reject @ Reject::State(StateError::Damaged(_))) => {
+                return error!(%id, %reject, "an upload that is to be scanned cannot be loaded");
+            }
+            // It may be so for a moment only.
+            Err(reject) => return self.scan_later(id, tries, &reject.to_string()),
         };
         let began = Instant::now();
         let outcome = tokio::select! {
@@ -195,10 +236,18 @@ impl Inner {
             }
             _ => {}
         }
-        self.meter.scan_time.observe(began.elapsed());
-        match self.conclude(&entry, outcome).await {
-            Ok(()) => self.scans.done.notify_waiters(),
-            Err(reject) => self.scan_later(id, tries, &reject.to_string()),
+        if !matches!(outcome, Outcome::Gone) {
+            self.meter.scan_time.observe(began.elapsed());
+        }
+        let concluded = self.conclude(&entry, outcome).await;
+        // Who waits for the verdict has it, even if its bytes are still to go.
+        self.scans.done.notify_waiters();
+        let over = match concluded {
+            Ok(()) => self.cast_out_rest(id).await,
+            Err(reject) => Err(reject),
+        };
+        if let Err(reject) = over {
+            self.scan_later(id, tries, &reject.to_string());
         }
     }
 
@@ -234,6 +283,15 @@ impl Inner {
         if record.offset > scan.max_bytes {
             return unscannable(too_large());
         }
+        // While it is down it is asked for one upload at a time, and for the others as often as it need be.
+        let probe = self.scans.is_down().then(|| self.scans.probe.try_lock());
+        if matches!(probe, Some(Err(_))) {
+            let why = "the scanner fails for every upload".to_owned();
+            return match scan.unavailable {
+                Unavailable::Hold => Outcome::Later(why),
+                Unavailable::Pass | Unavailable::Refuse => unscannable(why),
+            };
+        }
         let looked = async {
             match &scan.by {
                 By::Hook => self.ask_for_malware(entry, &record).await,
@@ -243,7 +301,13 @@ impl Inner {
                 }
             }
         };
-        match looked.await {
+        let looked = looked.await;
+        match &looked {
+            Ok(_) | Err(ScanError::Failed(_)) => self.scans.answered(),
+            Err(ScanError::Unavailable(_)) => self.scans.failed(),
+            Err(ScanError::Blob(_)) => {}
+        }
+        match looked {
             Ok(Verdict::Clean) => Outcome::Clean,
             Ok(Verdict::Infected(name)) => Outcome::Infected(name),
             Ok(Verdict::TooLarge) => unscannable(too_large()),
@@ -252,9 +316,10 @@ impl Inner {
                 _ => Outcome::Later("its bytes were not where they were".into()),
             },
             Err(ScanError::Blob(error)) => Outcome::Later(error.to_string()),
-            Err(ScanError::Unavailable(why)) => {
+            Err(ScanError::Unavailable(why) | ScanError::Failed(why)) => {
                 let why = format!("the scanner {why}");
-                if tries < PROMPT || scan.unavailable == Unavailable::Hold {
+                let soon = tries < PROMPT && !self.scans.is_down();
+                if soon || scan.unavailable == Unavailable::Hold {
                     Outcome::Later(why)
                 } else {
                     unscannable(why)
@@ -268,8 +333,13 @@ impl Inner {
         let id = &entry.id;
         let _guard = self.hold(id, false).await?;
         let entry = self.entry(id).await?;
-        if entry.record().status != Status::Scanning {
-            return self.unmark(&entry).await;
+        match entry.record().status {
+            Status::Scanning => {}
+            // What a crash, or a full disk, has cut short.
+            Status::Failed(failure) if is_verdict(failure) => {
+                return self.remove_refused(&entry, failure).await;
+            }
+            _ => return self.unmark(&entry).await,
         }
         match outcome {
             Outcome::Clean => {
@@ -335,44 +405,6 @@ impl Inner {
         };
         self.change(entry, next, self.firmly(), more).await?;
         self.assemble.notify_one();
-        Ok(())
-    }
-
-    /// The upload has failed, and its bytes go; its parts', too.
-    async fn cast_out(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        failure: Failure,
-        verdict: &'static str,
-    ) -> Result<(), Reject> {
-        self.tell_verdict(entry, verdict);
-        let (blob, parts) = {
-            let image = entry.image();
-            (image.blob.clone(), image.parts.clone())
-        };
-        self.fail(entry, failure, no_marks()).await;
-        if !matches!(entry.record().status, Status::Failed(_)) {
-            // Nothing of it is given out; what is to become of it is tried again.
-            return Err(Reject::Locked);
-        }
-        let scan = self.options.content.scan.as_ref();
-        let quarantine = scan.is_some_and(|scan| scan.infected == Infected::Quarantine);
-        if quarantine && failure == Failure::Malware {
-            match self.blobs.set_aside(&entry.id, &blob).await {
-                Ok(place) => info!(id = %entry.id, place, "malware set aside"),
-                Err(error) => {
-                    warn!(id = %entry.id, %error, "malware could not be set aside: its bytes stay until it expires, and nobody gets them");
-                    return Ok(());
-                }
-            }
-        }
-        self.clear(entry).await;
-        if !parts.is_empty() {
-            // In a task of its own: parts are locked before their finals.
-            let inner = self.clone();
-            self.tasks
-                .spawn(async move { inner.drop_parts(&parts).await });
-        }
         Ok(())
     }
 }

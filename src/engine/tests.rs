@@ -24,6 +24,8 @@ pub(super) struct State {
     synced: AtomicUsize,
     /// Nothing can be read of it.
     pub(super) unreadable: AtomicBool,
+    /// What is to be scanned cannot be listed, the next time.
+    unlisted: AtomicBool,
 }
 
 #[async_trait]
@@ -71,6 +73,9 @@ impl StateStore for State {
     }
 
     async fn marked(&self, mark: Mark) -> Result<Vec<UploadId>, StateError> {
+        if mark == Mark::Scanning && self.unlisted.swap(false, Ordering::SeqCst) {
+            return Err(StateError::Store("busy".into()));
+        }
         self.memory.marked(mark).await
     }
 
@@ -349,6 +354,66 @@ async fn what_is_to_be_scanned_is_in_doubt_after_a_power_cut_as_any_other() {
         })
         .await;
         assert_eq!(machine.record(&id).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_scanned_and_cannot_be_read_for_a_moment_is_scanned_later() {
+    let machine = Machine::default();
+    let record = Record {
+        status: Status::Scanning,
+        synced: 5,
+        ..unsynced(Kind::Plain)
+    };
+    let marks = [(Mark::Scanning, true)];
+    let id = machine.upload(b"hello", &record, &marks).await;
+    machine.state.unlisted.store(true, Ordering::SeqCst);
+    machine.state.unreadable.store(true, Ordering::SeqCst);
+    let (engine, _) = machine.start(0, false).await;
+    until("it was tried", async || {
+        let scans = engine.meter().scans.get();
+        scans
+            .into_iter()
+            .any(|(verdict, count)| verdict == "retried" && count > 0)
+    })
+    .await;
+    machine.state.unreadable.store(false, Ordering::SeqCst);
+    until("it is given out", async || {
+        machine.record(&id).await.status == Status::Completed
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refused_bytes_that_a_crash_left_go_after_the_next_start() {
+    for (failure, marked) in [
+        (Failure::Malware, true),
+        (Failure::Unscanned, true),
+        (Failure::Malware, false),
+        (Failure::TypeMismatch, false),
+    ] {
+        let machine = Machine::default();
+        let record = Record {
+            status: Status::Failed(failure),
+            ..unsynced(Kind::Plain)
+        };
+        let marks = [(Mark::Scanning, marked)];
+        let id = machine.upload(b"hello", &record, &marks).await;
+        let (_engine, _) = machine.start(0, false).await;
+        until(
+            "its bytes are gone, and nothing is to be done",
+            async || {
+                machine
+                    .blobs
+                    .stored(&Blob::Own(id.clone()))
+                    .await
+                    .expect("a length")
+                    == 0
+                    && !machine.is_marked(Mark::Scanning, &id).await
+            },
+        )
+        .await;
+        assert_eq!(machine.record(&id).await.status, Status::Failed(failure));
     }
 }
 

@@ -31,6 +31,9 @@ pub enum ScanError {
     /// The scanner cannot be reached, or failed.
     #[error("the scanner {0}")]
     Unavailable(String),
+    /// The scanner is there, and has no verdict for these bytes.
+    #[error("the scanner {0}")]
+    Failed(String),
     /// The bytes could not be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -42,7 +45,7 @@ pub trait Scanner: fmt::Debug + Send + Sync + 'static {
     /// Looks through all of the bytes.
     ///
     /// # Errors
-    /// `Unavailable`, and it may be asked again; `Blob` for what the bytes' own store says.
+    /// `Unavailable` and `Failed`, and it may be asked again; `Blob` for what the bytes' own store says.
     async fn scan(&self, bytes: Pieces) -> Result<Verdict, ScanError>;
 }
 

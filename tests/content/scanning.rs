@@ -11,7 +11,11 @@ use crate::support::session::CHUNK;
 use crate::support::{Client, Process, Reply, Server, bytes, start_with, stored_files, until};
 
 /// A server that scans by this clamd, and waits so long for it.
-async fn scanning(clamd: &FakeClamd, wait: Duration, change: impl FnOnce(&mut Config)) -> Server {
+pub(super) async fn scanning(
+    clamd: &FakeClamd,
+    wait: Duration,
+    change: impl FnOnce(&mut Config),
+) -> Server {
     start_with(|config| {
         clamd.used_by(config);
         config.content.scan_wait = wait;
@@ -20,17 +24,17 @@ async fn scanning(clamd: &FakeClamd, wait: Duration, change: impl FnOnce(&mut Co
     .await
 }
 
-const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(100);
+pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(super) const SHORT: Duration = Duration::from_millis(100);
 
-fn bad(len: usize) -> Vec<u8> {
+pub(super) fn bad(len: usize) -> Vec<u8> {
     let mut body = bytes(5, len - BAD.len());
     body.extend_from_slice(BAD);
     body
 }
 
 #[track_caller]
-fn is(reply: &Reply, status: u16, code: &str) {
+pub(super) fn is(reply: &Reply, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     assert!(reply.body.is_empty() || reply.code == code, "{reply:?}");
 }
@@ -42,7 +46,7 @@ async fn metric(server: &Client, line: &str) -> bool {
         .any(|found| found == line)
 }
 
-async fn send(server: &Client, body: &[u8]) -> (String, Reply) {
+pub(super) async fn send(server: &Client, body: &[u8]) -> (String, Reply) {
     let path = server.create(body.len() as u64).await;
     let reply = server.patch(&path, 0, body).send().await;
     (path, reply)

@@ -13,10 +13,12 @@ use tokio::time::timeout;
 use super::{ScanError, Scanner, Verdict};
 use crate::blob::Pieces;
 
-/// How long a connection may take, or one piece of bytes.
+/// How long a connection may take: it is near.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long one piece of bytes may take: it waits for one of clamd's threads.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a verdict may take, once all bytes are there.
-const THOUGHT: Duration = Duration::from_mins(10);
+/// How long a verdict may take, once all bytes are there: clamd itself gives up after two minutes (`MaxScanTime`).
+const THOUGHT: Duration = Duration::from_mins(5);
 /// The longest answer that is read.
 const ANSWER: u64 = 4096;
 
@@ -45,7 +47,7 @@ impl Scanner for Clamd {
                 Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
             })
         };
-        let mut socket = in_time(PATIENCE, connect).await?;
+        let mut socket = in_time(CONNECT, connect).await?;
         let sent = send(&mut *socket, bytes).await;
         if let Err(error @ ScanError::Blob(_)) = sent {
             return Err(error);
@@ -57,10 +59,16 @@ impl Scanner for Clamd {
         match (verdict(&answer), sent, read) {
             (Some(verdict), ..) => Ok(verdict),
             (None, Err(error), _) | (None, _, Err(error)) => Err(error),
-            (None, Ok(()), Ok(_)) => Err(ScanError::Unavailable(format!(
-                "answered {:?}",
-                String::from_utf8_lossy(&answer)
-            ))),
+            (None, Ok(()), Ok(_)) => {
+                let why = format!("answered {:?}", String::from_utf8_lossy(&answer));
+                // What is cut is of one that dies.
+                let answered = answer.ends_with(b"\0");
+                Err(if answered {
+                    ScanError::Failed(why)
+                } else {
+                    ScanError::Unavailable(why)
+                })
+            }
         }
     }
 }

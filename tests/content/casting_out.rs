@@ -1,0 +1,127 @@
+//! What becomes of malware, and of what a scanner that is down cannot look at.
+
+use highwater::config::{ScanInfected, ScanUnavailable};
+
+use super::fake_clamd::{FakeClamd, Mood};
+use super::scanning::{LONG, SHORT, bad, is, scanning, send};
+use crate::support::{bytes, id, until};
+
+#[tokio::test]
+async fn a_scanner_that_is_down_is_asked_for_one_upload_at_a_time() {
+    for policy in [ScanUnavailable::Pass, ScanUnavailable::Refuse] {
+        let clamd = FakeClamd::start(Mood::Dies).await;
+        let server = scanning(&clamd, SHORT, |config| {
+            config.content.scan_unavailable = policy;
+        })
+        .await;
+        let status = if policy == ScanUnavailable::Pass {
+            200
+        } else {
+            422
+        };
+        let ends = async |path: &str| {
+            until("the policy has its way", || async {
+                server.get(path).await.status == status
+            })
+            .await;
+        };
+        let body = bytes(1, 1000);
+        ends(&send(&server, &body).await.0).await;
+        assert_eq!(clamd.scans(), 4);
+        ends(&send(&server, &body).await.0).await;
+        assert_eq!(clamd.scans(), 5, "it is known to be down");
+        clamd.set(Mood::Hangs);
+        let (probe, _) = send(&server, &bad(1000)).await;
+        is(&server.get(&probe).await, 409, "scan-pending");
+        for _ in 0..8 {
+            ends(&send(&server, &body).await.0).await;
+        }
+        assert_eq!(clamd.scans(), 6, "asked for one alone");
+        clamd.set(Mood::Well);
+        until("that one has its verdict", || async {
+            server.get(&probe).await.code == "malware-found"
+        })
+        .await;
+        let (path, _) = send(&server, &bad(1000)).await;
+        until("the next is scanned as ever", || async {
+            server.get(&path).await.code == "malware-found"
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_scanner_that_has_no_verdict_for_some_bytes_is_not_down() {
+    let clamd = FakeClamd::start(Mood::Fails).await;
+    let server = scanning(&clamd, LONG, |config| {
+        config.content.scan_unavailable = ScanUnavailable::Pass;
+    })
+    .await;
+    for scans in [4, 8] {
+        assert_eq!(send(&server, &bytes(1, 1000)).await.1.status, 204);
+        assert_eq!(clamd.scans(), scans);
+    }
+}
+
+#[tokio::test]
+async fn malware_that_cannot_be_set_aside_is_set_aside_later() {
+    let clamd = FakeClamd::start(Mood::Well).await;
+    let mut server = scanning(&clamd, LONG, |config| {
+        config.content.scan_infected = ScanInfected::Quarantine;
+    })
+    .await;
+    let aside = server.data().join("quarantine");
+    for restart in [false, true] {
+        // Nothing can be put there.
+        std::fs::write(&aside, "").expect("a file");
+        let (path, reply) = send(&server, &bad(9000)).await;
+        is(&reply, 422, "malware-found");
+        let body = bad(9000);
+        let parts = [
+            server.part(&body[..4000]).await,
+            server.part(&body[4000..]).await,
+        ];
+        is(&server.join(&parts).await, 422, "malware-found");
+        let left = |path: &str| {
+            let files = server.stored_files();
+            files.iter().any(|file| file.contains(id(path)))
+        };
+        assert!(left(&path) && left(&parts[0]), "it is all that is left");
+        is(&server.get(&path).await, 422, "malware-found");
+        if restart {
+            server.restart().await;
+        }
+        std::fs::remove_file(&aside).expect("the file goes");
+        until(
+            "both are set aside, and nothing is left of them",
+            || async { server.stored_files().is_empty() },
+        )
+        .await;
+        let all = std::fs::read_dir(&aside).expect("a directory").flatten();
+        let all: Vec<_> = all.map(|file| std::fs::read(file.path())).collect();
+        assert_eq!(all.len(), 2);
+        for file in all {
+            assert_eq!(file.expect("it is there"), body);
+        }
+        std::fs::remove_dir_all(&aside).expect("the operator empties it");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_removes_what_is_held() {
+    let clamd = FakeClamd::start(Mood::Hangs).await;
+    let server = scanning(&clamd, SHORT, |_| {}).await;
+    let (path, _) = send(&server, &bytes(1, 1000)).await;
+    let remove = format!("/admin/uploads/{}/cancel", id(&path));
+    assert_eq!(server.request("POST", &remove).send().await.status, 200);
+    assert_eq!(server.get(&path).await.status, 404);
+    clamd.set(Mood::Well);
+    let (path, _) = send(&server, &bytes(1, 1000)).await;
+    until("it is complete", || async {
+        server.get(&path).await.status == 200
+    })
+    .await;
+    let remove = format!("/admin/uploads/{}/cancel", id(&path));
+    let reply = server.request("POST", &remove).send().await;
+    assert_eq!((reply.status, &*reply.code), (409, "already-complete"));
+}
