@@ -295,8 +295,7 @@ impl Inner {
                 continue;
             }
             match self.drop_part(part).await {
-                // What failed stays for its owner to see, and what expired is the sweeper's.
-                Ok(()) | Err(Reject::NotFound | Reject::Expired | Reject::BlobLost) => {}
+                Ok(()) => {}
                 Err(error) => {
                     warn!(id = %part, %error, "a joined part was not removed");
                     dropped = Err(error);
@@ -308,8 +307,12 @@ impl Inner {
 
     async fn drop_part(self: &Arc<Self>, part: &UploadId) -> Result<(), Reject> {
         let guard = self.hold(part, true).await?;
-        let entry = self.usable(part).await?;
-        self.end(&entry, Status::Cancelled, guard.as_ref()).await
+        match self.usable(part).await {
+            Ok(entry) => self.end(&entry, Status::Cancelled, guard.as_ref()).await,
+            Err(error @ (Reject::State(_) | Reject::Blob(_) | Reject::Panicked)) => Err(error),
+            // It has ended, or failed, which is for its owner to see.
+            Err(_) => Ok(()),
+        }
     }
 
     /// The length a waiting final will have, once every part's is known.

@@ -33,6 +33,7 @@ async fn a_scanner_that_is_down_is_asked_for_one_upload_at_a_time() {
         clamd.set(Mood::Hangs);
         let (probe, _) = send(&server, &bad(1000)).await;
         is(&server.get(&probe).await, 409, "scan-pending");
+        until("it is asked for that one", || async { clamd.scans() == 6 }).await;
         for _ in 0..8 {
             ends(&send(&server, &body).await.0).await;
         }
