@@ -367,3 +367,35 @@ async fn what_a_crash_left_of_an_amendment_goes_with_the_sidecar() {
     store.remove(&[File::About(id("x"))]).await.unwrap();
     assert_eq!(fs::read_dir(shard).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn what_is_set_aside_is_there_whole_or_not_at_all_however_often() {
+    let (store, dir) = default();
+    let aside = dir.path().join("quarantine");
+    put(&store, &own("a"), 0, b"hello").await;
+    put(&store, &own("b"), 0, b"world").await;
+    let segment = |name: &str| Segment {
+        file: File::Upload(id(name)),
+        start: 1,
+        len: 4,
+    };
+    let torn = Blob::Segments(vec![segment("a"), segment("none")]);
+    let failed = store.set_aside(&id("x"), &torn).await;
+    assert!(matches!(failed, Err(BlobError::Lost)), "{failed:?}");
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), 0, "half of it stays");
+    let whole = Blob::Segments(vec![segment("a"), segment("b")]);
+    for (name, blob, bytes) in [
+        ("x", whole, b"elloorld".as_slice()),
+        ("a", own("a"), b"hello"),
+    ] {
+        for _ in 0..2 {
+            store.set_aside(&id(name), &blob).await.unwrap();
+            assert_eq!(fs::read(aside.join(name)).unwrap(), bytes);
+        }
+    }
+    // The first one's segments are gone by now.
+    let again = Blob::Segments(vec![segment("a"), segment("b")]);
+    store.set_aside(&id("x"), &again).await.unwrap();
+    assert_eq!(fs::read(aside.join("x")).unwrap(), b"elloorld");
+    assert_eq!(fs::read_dir(&aside).unwrap().count(), 2);
+}
