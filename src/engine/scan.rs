@@ -90,10 +90,11 @@ impl Scans {
         }
     }
 
-    fn failed(&self) {
+    /// Since it was asked: how long it was silent is a part of how long it fails.
+    fn failed(&self, asked: Instant) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, times) = failing.unwrap_or((Instant::now(), 0));
-        *failing = Some((since, times.saturating_add(1)));
+        let (since, times) = failing.unwrap_or((asked, 0));
+        *failing = Some((since.min(asked), times.saturating_add(1)));
     }
 
     fn answered(&self) {
@@ -301,10 +302,11 @@ impl Inner {
                 }
             }
         };
+        let asked = Instant::now();
         let looked = looked.await;
         match &looked {
             Ok(_) | Err(ScanError::Failed(_)) => self.scans.answered(),
-            Err(ScanError::Unavailable(_)) => self.scans.failed(),
+            Err(ScanError::Unavailable(_)) => self.scans.failed(asked),
             Err(ScanError::Blob(_)) => {}
         }
         match looked {
@@ -406,5 +408,28 @@ impl Inner {
         self.change(entry, next, self.firmly(), more).await?;
         self.assemble.notify_one();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scanner_is_down_once_it_has_failed_often_and_for_long() {
+        let now = Instant::now();
+        let long_ago = now.checked_sub(DOWN).unwrap_or(now);
+        let scans = Scans::default();
+        // Four uploads at the moment of its restart.
+        (0..4).for_each(|_| scans.failed(Instant::now()));
+        assert!(!scans.is_down());
+        scans.answered();
+        // Three that it left without an answer, and one more.
+        (0..3).for_each(|_| scans.failed(long_ago));
+        assert!(!scans.is_down());
+        scans.failed(long_ago);
+        assert!(scans.is_down());
+        scans.answered();
+        assert!(!scans.is_down());
     }
 }
