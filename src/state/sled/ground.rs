@@ -185,6 +185,8 @@ impl Ground for SledGround {
             }
             thread::sleep(Duration::from_millis(1));
         }
+        // A program that is being started at this moment has a copy of the file, and would keep the lock.
+        let _ = file.unlock();
     }
 }
 

@@ -116,7 +116,8 @@ fn prepare(dir: &Path) -> Result<(), String> {
             fs::remove_file(entry.path()).map_err(says)?;
         }
     }
-    Ok(())
+    // By name, and not by closing the file: a program that is being started beside this has a copy of it for a moment.
+    lock.unlock().map_err(says)
 }
 
 /// Opens the database, and reads from it what tells whether it can be read.
