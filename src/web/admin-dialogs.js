@@ -7,6 +7,8 @@ const $ = (id) => document.getElementById(id);
 /** What an id may be; anything else would be another path than it says. */
 const ID = /^(?!\.{1,2}(\/|$))[\w.-]{1,128}(\/(?!\.{1,2}(\/|$))[\w.-]{1,128})*$/;
 const MOST_PARTS = 20;
+/** Takes the answer to the question that was asked last. */
+let answer = () => {};
 
 /** `Upload-Metadata` as pairs of text. */
 function metadata(raw) {
@@ -61,10 +63,12 @@ function confirm(upload) {
   const dialog = $('confirm');
   write($('confirm-name'), upload.filename ?? '');
   write($('confirm-id'), upload.id);
+  // The end of an earlier question is told a moment later, perhaps when this one is asked already: it is no answer to this one.
+  answer(false);
   dialog.returnValue = 'no';
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    answer = resolve;
   });
 }
 
@@ -73,5 +77,8 @@ export function dialogs() {
   $('details-close').addEventListener('click', () => $('details').close());
   $('confirm-no').addEventListener('click', () => $('confirm').close('no'));
   $('confirm-yes').addEventListener('click', () => $('confirm').close('yes'));
+  $('confirm').addEventListener('close', ({ target: dialog }) => {
+    if (!dialog.open) answer(dialog.returnValue === 'yes');
+  });
   return { show, confirm };
 }
