@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -247,15 +247,11 @@ impl Inner {
             tries += 1;
             let blob = entry.blob();
             let read = async {
-                let mut found = Vec::new();
                 if at == end {
-                    return Ok(found);
+                    return Ok(Vec::new());
                 }
-                let mut pieces = self.blobs.read(&blob, at..end).await?;
-                while let Some(piece) = pieces.next().await {
-                    found.push(piece?);
-                }
-                Ok::<_, BlobError>(found)
+                let pieces = self.blobs.read(&blob, at..end).await?;
+                pieces.try_collect().await
             };
             match read.await {
                 Err(BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}

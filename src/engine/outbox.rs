@@ -18,7 +18,6 @@ use tracing::{debug, error, info, warn};
 pub use self::dead::DeadLetter;
 use super::table::Entry;
 use super::turns::Turns;
-
 use super::{Inner, load, millis, now};
 use crate::clock::since_epoch;
 use crate::error::Reject;
@@ -287,7 +286,7 @@ impl Inner {
                 first
             };
             let Some(number) = first else { return };
-            if self.attempt(lane.0, number, failures, &mut failing).await {
+            if self.attempt(lane.0, number, failures, failing).await {
                 (failures, failing) = (0, None);
                 if let Some(letters) = locked(&self.outbox.lanes).get_mut(lane) {
                     letters.pop_front();
@@ -301,6 +300,7 @@ impl Inner {
                     .saturating_mul(longer)
                     .min(LONGEST);
                 failures += 1;
+                failing.get_or_insert_with(now);
                 tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
             }
         }
@@ -334,7 +334,7 @@ impl Inner {
         at: usize,
         number: u64,
         failures: u32,
-        failing: &mut Option<Millis>,
+        failing: Option<Millis>,
     ) -> bool {
         let read = self.state.letter(number).await;
         let letter = match read {
@@ -365,8 +365,8 @@ impl Inner {
             return true;
         };
         self.meter.hook_faults.one(event.name());
-        let tried = *failing.get_or_insert_with(now);
-        if now().saturating_sub(tried) < millis(self.options.hooks.patience) {
+        let failing = failing.map_or(0, |since| now().saturating_sub(since));
+        if failing < millis(self.options.hooks.patience) {
             let upload = &letter.upload;
             warn!(%fault, %event, %upload, to = letter.to, "a hook was not told, and is tried again");
             return false;

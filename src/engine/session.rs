@@ -290,9 +290,7 @@ impl Session {
 
     /// Whether it is known that a chunk has no record.
     pub(crate) fn is_unstored(&self, n: u32) -> bool {
-        let (word, bit) = Progress::place(n);
-        let stored = self.progress().stored.get(word).copied();
-        n > 0 && stored.is_some_and(|word| word & bit == 0)
+        !Progress::is_set(&self.progress().stored, n)
     }
 
     /// Whether a chunk is complete.
@@ -347,9 +345,13 @@ impl Progress {
         }
     }
 
-    fn has(&self, n: u32) -> bool {
+    fn is_set(bits: &[u64], n: u32) -> bool {
         let (word, bit) = Self::place(n);
-        n > 0 && self.done.get(word).is_some_and(|word| word & bit != 0)
+        n > 0 && bits.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn has(&self, n: u32) -> bool {
+        Self::is_set(&self.done, n)
     }
 
     fn set(&mut self, n: u32, done: bool, len: u64) {

@@ -214,12 +214,11 @@ impl Inner {
         let committed = self
             .commit(vec![change], promise.max(Promise::Flushed))
             .await;
+        let session = of.and_then(|of| Some((of.number, self.session_in_memory(&of)?)));
         if committed.is_err() {
             // Whoever asks next loads what is stored.
-            if let Some(of) = of
-                && let Some(session) = self.session_in_memory(&of)
-            {
-                session.doubt(of.number);
+            if let Some((number, session)) = session {
+                session.doubt(number);
             }
             self.table.forget(&entry.id);
             return committed;
@@ -229,10 +228,8 @@ impl Inner {
             image.record = record.clone();
             image.unstored = false;
         }
-        if let Some(of) = of
-            && let Some(session) = self.session_in_memory(&of)
-        {
-            session.put(of.number, Some(&record));
+        if let Some((number, session)) = session {
+            session.put(number, Some(&record));
         }
         self.tell_change(entry, &old, &record);
         Ok(())
