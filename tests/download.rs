@@ -1,19 +1,12 @@
 //! GET: finished uploads only, ranges, conditions, and headers made of what a client said.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::support::{Server, bytes, file_of, start, start_with};
 
 async fn upload(server: &Server, metadata: &[(&str, &[u8])], data: &[u8]) -> String {
-    let pairs: Vec<_> = metadata
-        .iter()
-        .map(|(k, v)| format!("{k} {}", STANDARD.encode(v)))
-        .collect();
     let reply = server
         .tus("POST", "/files/")
         .header("Upload-Length", data.len())
-        .header("Upload-Metadata", pairs.join(","))
+        .described(metadata)
         .header("Content-Type", "application/offset+octet-stream")
         .body(data)
         .send()

@@ -8,8 +8,6 @@ mod redis;
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use highwater::config::Config;
 use serde_json::Value;
 
@@ -29,14 +27,10 @@ async fn handing_on(receiver: &Receiver, change: impl FnOnce(&mut Config)) -> Se
 
 /// A complete upload with these bytes and this metadata; the path of its URL.
 async fn upload(client: &Client, bytes: &[u8], metadata: &[(&str, &str)]) -> String {
-    let pairs = metadata
-        .iter()
-        .map(|(key, value)| format!("{key} {}", STANDARD.encode(value)));
-    let pairs: Vec<_> = pairs.collect();
     let created = client
         .tus("POST", "/files/")
         .header("Upload-Length", bytes.len())
-        .header("Upload-Metadata", pairs.join(","))
+        .described(metadata)
         .header("Content-Type", "application/offset+octet-stream")
         .body(bytes)
         .send()

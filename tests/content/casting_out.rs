@@ -3,7 +3,7 @@
 use highwater::config::{ScanInfected, ScanUnavailable};
 
 use super::fake_clamd::{FakeClamd, Mood};
-use super::scanning::{LONG, SHORT, bad, is, scanning, send};
+use super::scanning::{LONG, SHORT, bad, both_are_aside, is, scanning, send, send_malware};
 use crate::support::{bytes, id, until};
 
 #[tokio::test]
@@ -75,14 +75,8 @@ async fn malware_that_cannot_be_set_aside_is_set_aside_later() {
     for restart in [false, true] {
         // Nothing can be put there.
         std::fs::write(&aside, "").expect("a file");
-        let (path, reply) = send(&server, &bad(9000)).await;
-        is(&reply, 422, "malware-found");
         let body = bad(9000);
-        let parts = [
-            server.part(&body[..4000]).await,
-            server.part(&body[4000..]).await,
-        ];
-        is(&server.join(&parts).await, 422, "malware-found");
+        let (path, parts) = send_malware(&server, &body).await;
         let left = |path: &str| {
             let files = server.stored_files();
             files.iter().any(|file| file.contains(id(path)))
@@ -98,12 +92,7 @@ async fn malware_that_cannot_be_set_aside_is_set_aside_later() {
             || async { server.stored_files().is_empty() },
         )
         .await;
-        let all = std::fs::read_dir(&aside).expect("a directory").flatten();
-        let all: Vec<_> = all.map(|file| std::fs::read(file.path())).collect();
-        assert_eq!(all.len(), 2);
-        for file in all {
-            assert_eq!(file.expect("it is there"), body);
-        }
+        both_are_aside(&aside, &body);
         std::fs::remove_dir_all(&aside).expect("the operator empties it");
     }
 }

@@ -3,7 +3,7 @@
 use highwater::config::FilenamePolicy;
 use serde_json::json;
 
-use super::{Described, metadata};
+use crate::support::metadata;
 use crate::support::{Reply, Server, start_with};
 
 const EVIL: &str = "invoice\u{202e}.pdf.exe";

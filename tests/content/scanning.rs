@@ -1,11 +1,11 @@
 //! `--scan`: what is complete is looked through for malware before anybody gets it. With a clamd that does what a test wants.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use highwater::config::{Config, ScanInfected, ScanUnavailable, SniffMode};
 use serde_json::json;
 
-use super::Described as _;
 use super::fake_clamd::{BAD, FakeClamd, Mood};
 use crate::support::session::CHUNK;
 use crate::support::{Client, Process, Reply, Server, bytes, start_with, stored_files, until};
@@ -50,6 +50,26 @@ pub(super) async fn send(server: &Client, body: &[u8]) -> (String, Reply) {
     let path = server.create(body.len() as u64).await;
     let reply = server.patch(&path, 0, body).send().await;
     (path, reply)
+}
+
+/// Sends malware by itself and in two parts, and sees that it is refused; the path of the first, and those of the parts.
+pub(super) async fn send_malware(server: &Client, body: &[u8]) -> (String, [String; 2]) {
+    let (path, reply) = send(server, body).await;
+    is(&reply, 422, "malware-found");
+    let (first, second) = body.split_at(4000);
+    let parts = [server.part(first).await, server.part(second).await];
+    is(&server.join(&parts).await, 422, "malware-found");
+    (path, parts)
+}
+
+/// Two files are set aside, and each is `body`.
+pub(super) fn both_are_aside(aside: &Path, body: &[u8]) {
+    let all = std::fs::read_dir(aside).expect("a directory").flatten();
+    let all: Vec<_> = all.map(|file| std::fs::read(file.path())).collect();
+    assert_eq!(all.len(), 2);
+    for file in all {
+        assert_eq!(file.expect("it is there"), body);
+    }
 }
 
 #[tokio::test]
@@ -280,27 +300,14 @@ async fn malware_is_set_aside_where_nobody_gets_it() {
         config.content.scan_infected = ScanInfected::Quarantine;
     })
     .await;
-    let (path, reply) = send(&server, &bad(9000)).await;
-    is(&reply, 422, "malware-found");
     let body = bad(9000);
-    let parts = [
-        server.part(&body[..4000]).await,
-        server.part(&body[4000..]).await,
-    ];
-    is(&server.join(&parts).await, 422, "malware-found");
+    let (path, _) = send_malware(&server, &body).await;
     let aside = server.data().join("quarantine");
     assert_eq!(
         std::fs::read(aside.join(crate::support::id(&path))).expect("it is there"),
         body
     );
-    let all: Vec<_> = std::fs::read_dir(&aside)
-        .expect("a directory")
-        .flatten()
-        .collect();
-    assert_eq!(all.len(), 2);
-    for file in all {
-        assert_eq!(std::fs::read(file.path()).expect("it is there"), body);
-    }
+    both_are_aside(&aside, &body);
     is(&server.get(&path).await, 422, "malware-found");
 }
 

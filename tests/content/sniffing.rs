@@ -5,7 +5,6 @@ use highwater::protocol::checksum::Algorithm;
 use highwater::protocol::sha256::Sum;
 use serde_json::json;
 
-use super::Described;
 use crate::support::session::CHUNK;
 use crate::support::{Client, Reply, Server, bytes, checksum, start, start_with, until};
 

@@ -2,17 +2,10 @@
 
 use std::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::{alice, bob, made, serve, told};
-use crate::support::{Reply, start_with};
-
-fn metadata(pairs: &[(&str, &str)]) -> String {
-    let pair = |(key, value): &(&str, &str)| format!("{key} {}", STANDARD.encode(value));
-    pairs.iter().map(pair).collect::<Vec<_>>().join(",")
-}
+use crate::support::{Reply, metadata, start_with};
 
 #[track_caller]
 fn not_taken(reply: &Reply) {

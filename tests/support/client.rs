@@ -217,6 +217,12 @@ impl Request {
         self
     }
 
+    /// With this `Upload-Metadata`.
+    #[must_use]
+    pub fn described(self, pairs: &[(&str, impl AsRef<[u8]>)]) -> Self {
+        self.header("Upload-Metadata", super::metadata(pairs))
+    }
+
     /// Removes every header of this name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {

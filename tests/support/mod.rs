@@ -184,6 +184,12 @@ pub fn id(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// `Upload-Metadata` of these values.
+pub fn metadata(pairs: &[(&str, impl AsRef<[u8]>)]) -> String {
+    let pair = |(key, value): &(&str, _)| format!("{key} {}", STANDARD.encode(value));
+    pairs.iter().map(pair).collect::<Vec<_>>().join(",")
+}
+
 /// `Upload-Checksum` for `data`.
 pub fn checksum(algorithm: Algorithm, data: &[u8]) -> String {
     let mut digest = Digest::new(algorithm);
