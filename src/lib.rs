@@ -10,6 +10,7 @@
 //! - [`meter`]: what happens, counted.
 //! - [`protocol`]: the wire, typed; one header a file.
 //! - `clock`: the time of day.
+//! - `pace`: whether the disk is fast enough to be waited for in a task.
 //! - [`blob`]: where bytes lie.
 //! - [`state`]: where records lie.
 //! - [`lock`]: who may write.
@@ -39,6 +40,7 @@ pub mod hooks;
 pub mod lock;
 pub mod logging;
 pub mod meter;
+mod pace;
 pub mod progress;
 pub mod protocol;
 pub mod security;

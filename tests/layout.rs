@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules, lowest first. A module may use those of lower layers, and itself.
 const LAYERS: &[&[&str]] = &[
     &["upload", "units"],
-    &["clock", "meter"],
+    &["clock", "meter", "pace"],
     &["protocol"],
     &["blob", "state", "lock", "progress"],
     &["security", "hooks"],

@@ -32,12 +32,10 @@ mod calls;
 mod join;
 mod names;
 mod open;
-mod pace;
 mod paths;
 mod reader;
 mod sys;
 mod tip;
-mod watch;
 mod writer;
 
 #[cfg(test)]
@@ -47,7 +45,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -55,7 +52,6 @@ use tokio::runtime::Handle;
 
 use self::names::{Names, sync_dir};
 use self::open::OpenFiles;
-use self::pace::Pace;
 use self::paths::Paths;
 use self::sys::{fault, pool};
 use self::writer::DiskWriter;
@@ -63,6 +59,7 @@ use super::ranges::Target;
 use super::{
     Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Room, Segment, Usage,
 };
+use crate::pace::Pace;
 use crate::upload::UploadId;
 
 /// So many files of one blob are synced at the same time.
@@ -101,7 +98,7 @@ struct Shared {
     paths: Paths,
     names: Names,
     open: OpenFiles,
-    pace: Pace,
+    pace: Arc<Pace>,
 }
 
 impl DiskBlobs {
@@ -116,7 +113,7 @@ impl DiskBlobs {
             paths: Paths::new(dir),
             names: Names::new(options),
             open: OpenFiles::new(options.max_open_files),
-            pace: Pace::new(Handle::try_current().ok()),
+            pace: Arc::new(Pace::new(Handle::try_current().ok())),
         };
         for tree in shared.paths.trees() {
             shared.names.make_dirs(&tree).map_err(|e| fault(&tree, e))?;
@@ -143,6 +140,23 @@ impl DiskBlobs {
         self.shared.open.count()
     }
 
+    /// The pace of the disk, for what else lies on it.
+    pub(crate) fn pace(&self) -> Arc<Pace> {
+        self.shared.pace.clone()
+    }
+
+    /// Does `work`, which is a few calls to the system, in the task if the disk is fast, else in the pool.
+    async fn brief<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        if let Some(_leave) = self.shared.pace.try_inline() {
+            return work(&self.shared);
+        }
+        let shared = self.shared.clone();
+        pool(move || work(&shared)).await
+    }
+
     /// Does `work` in the pool.
     async fn pooled<T: Send + 'static>(
         &self,
@@ -157,7 +171,7 @@ impl DiskBlobs {
 impl BlobStore for DiskBlobs {
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
         let (id, about) = (id.clone(), about.to_vec());
-        self.pooled(move |shared| shared.with_space(|| shared.create(&id, &about, empty)))
+        self.brief(move |shared| shared.with_space(|| shared.create(&id, &about, empty)))
             .await
     }
 
@@ -174,18 +188,9 @@ impl BlobStore for DiskBlobs {
         length: Option<u64>,
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
         let target = Target::of(blob)?;
-        let shared = self.shared.clone();
-        if target.len.is_some()
-            && let Some(_permit) = self.shared.pace.try_inline()
-        {
-            // A range of a file that is there: nothing is made or cut.
-            let begun = Instant::now();
-            let writer = DiskWriter::open(shared, &target, at, length);
-            self.shared.pace.inline_took(begun.elapsed());
-            return Ok(Box::new(writer?));
-        }
-        let writer = pool(move || DiskWriter::open(shared, &target, at, length)).await?;
-        Ok(Box::new(writer))
+        let open =
+            move |shared: &Arc<Shared>| DiskWriter::open(shared.clone(), &target, at, length);
+        Ok(Box::new(self.brief(open).await?))
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Pieces, BlobError> {

@@ -151,8 +151,8 @@ fn stores(config: &Config) -> Result<Stores, StartError> {
     let rebuild = fresh || !dir.has_records() || opened.rebuilt_from.is_some();
     Ok(Stores {
         dir,
+        state: opened.state.at(blobs.pace()),
         blobs,
-        state: opened.state,
         rebuild,
     })
 }

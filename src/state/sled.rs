@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sled::Tree;
@@ -25,8 +25,10 @@ use tracing::error;
 
 use self::committer::{Committer, closed};
 use self::fresh::{Fresh, View};
+use self::ground::SledGround;
 pub use self::open::Opened;
 use super::{Change, Detail, Letter, Mark, Promise, StateError, StateStore};
+use crate::pace::Pace;
 use crate::upload::{Record, UploadId};
 
 /// How often a detail is read again that was changed meanwhile.
@@ -44,10 +46,16 @@ pub struct SledState {
     /// For reads; `None` once closed. Dropped before the committer, whose thread is to be the last to hold the database.
     tree: Mutex<Option<Tree>>,
     fresh: Fresh,
-    committer: Committer,
+    committer: Committer<SledGround>,
 }
 
 impl SledState {
+    /// With commits in the task while the disk is fast, as the blobs beside it are written.
+    pub(crate) fn at(mut self, pace: Arc<Pace>) -> Self {
+        self.committer.set_pace(pace);
+        self
+    }
+
     fn tree(&self) -> MutexGuard<'_, Option<Tree>> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! One upload being written: each frame straight to its place, in the task or in the pool as [`super::pace`] says.
+//! One upload being written: each frame straight to its place, in the task or in the pool as [`crate::pace`] says.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ pub(super) struct DiskWriter {
 type Done = (u64, Result<(), BlobError>);
 
 impl DiskWriter {
-    /// Opens `target` at `at`, in the pool. See [`crate::blob::BlobStore::append`].
+    /// Opens `target` at `at`. Waits for the disk. See [`crate::blob::BlobStore::append`].
     pub(super) fn open(
         shared: Arc<Shared>,
         target: &Target,
@@ -94,9 +94,7 @@ impl DiskWriter {
             held.tip.is_released() && file.is_some_and(|file| is_named(file))
         });
         if rests {
-            let begun = Instant::now();
             self.shared.open.leave(&self.slot);
-            self.shared.pace.inline_took(begun.elapsed());
         }
         rests
     }
@@ -114,10 +112,8 @@ impl DiskWriter {
         let Some(file) = file.as_ref().filter(|_| bytes.len() as u64 <= tip.room()) else {
             return Ok(bytes);
         };
-        let begun = Instant::now();
-        self.shared.open.touch(&self.slot, begun);
+        self.shared.open.touch(&self.slot, Instant::now());
         let result = tip.write(file, &bytes);
-        self.shared.pace.inline_took(begun.elapsed());
         let before = std::mem::replace(&mut self.position, tip.position());
         match result {
             Ok(()) => Ok(Bytes::new()),

@@ -1,27 +1,32 @@
-//! Group commit: one thread applies what is queued, makes it durable once for all who wait for that, and wakes them. Who
-//! arrives during one commit is in the next.
+//! Group commit: what is queued is applied, made durable once for all who wait for that, and they are woken. Who arrives during
+//! one commit is in the next.
+//!
+//! Who commits does it in the task where that is a write to the page cache and nobody else is at it: waking a thread and being
+//! woken by it cost more than the commit. All else is the thread's: what is synced, what is flushed to the tree, and what
+//! comes while somebody is at it.
 
 mod inbox;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
-use self::inbox::{Inbox, Taken};
+use self::inbox::{Due, Inbox};
 
 use super::super::{Change, Letter, Promise, StateError};
+use crate::pace::Pace;
 
 /// How long a change that nobody waits for may stay unflushed.
 const LINGER: Duration = Duration::from_millis(500);
 /// Commits that share one flush at most: a stream of changes that nobody waits for must not keep those waiting who do.
 const GROUP: usize = 512;
 
-/// What the thread stands on: the database, or a test's stand-in.
+/// What commits stand on: the database, or a test's stand-in.
 pub(super) trait Ground: Send + 'static {
     /// Applies all changes or none, over those of the commits before; they may be written only at [`Ground::settle`].
     fn apply(&mut self, changes: &[Change], letters: &[Letter]) -> Result<(), Fault>;
@@ -29,6 +34,8 @@ pub(super) trait Ground: Send + 'static {
     fn settle(&mut self) -> Result<(), Fault>;
     /// Whether what was written survives `kill -9` as it is.
     fn keeps(&self) -> bool;
+    /// Whether a commit now is no more than a write to the page cache.
+    fn is_light(&self) -> bool;
     /// Makes what was written survive `kill -9`, and puts it where it can be synced.
     fn flush(&mut self) -> Result<(), Fault>;
     /// Makes what was flushed survive a power cut.
@@ -47,11 +54,18 @@ pub(super) enum Fault {
 }
 
 /// The queue's end for those who commit. Dropping it ends the thread, once it has applied and flushed what is queued.
-pub(super) struct Committer {
+pub(super) struct Committer<G: Ground> {
     inbox: Arc<Inbox>,
+    work: Shared<G>,
+    /// `None`: no task commits by itself.
+    pace: Option<Arc<Pace>>,
     stopped: Arc<OnceLock<String>>,
     ended: watch::Receiver<Option<Result<(), String>>>,
 }
+
+/// What is committed with; `None` once the thread has ended. Commits are taken out of the inbox by its holder, so that their
+/// order is the inbox's.
+type Shared<G> = Arc<Mutex<Option<Work<G>>>>;
 
 struct Commit {
     changes: Vec<Change>,
@@ -70,28 +84,35 @@ struct Waiting {
 
 type Waiter = oneshot::Sender<Result<(), StateError>>;
 
-impl Committer {
+impl<G: Ground> Committer<G> {
     /// Starts the thread.
-    pub(super) fn start(ground: impl Ground) -> Result<Self, StateError> {
+    pub(super) fn start(ground: G) -> Result<Self, StateError> {
         let inbox = Arc::new(Inbox::default());
         let (end, ended) = watch::channel(None);
         let stopped = Arc::new(OnceLock::new());
-        let work = Work {
+        let work = Arc::new(Mutex::new(Some(Work {
             ground,
-            inbox: inbox.clone(),
             stopped: stopped.clone(),
             unflushed: None,
             panicked: false,
-        };
+        })));
+        let (taken, shared) = (inbox.clone(), work.clone());
         thread::Builder::new()
             .name("state-commit".to_owned())
-            .spawn(move || end.send_replace(Some(work.run())))
+            .spawn(move || end.send_replace(Some(run(&taken, &shared))))
             .map_err(|error| StateError::Store(format!("no thread to commit: {error}")))?;
         Ok(Self {
             inbox,
+            work,
+            pace: None,
             stopped,
             ended,
         })
+    }
+
+    /// Lets tasks commit by themselves while the disk is fast.
+    pub(super) fn set_pace(&mut self, pace: Arc<Pace>) {
+        self.pace = Some(pace);
     }
 
     /// Queues a commit, and waits for its promise.
@@ -123,11 +144,33 @@ impl Committer {
         if let Some(why) = self.stopped.get() {
             return Err(StateError::Store(why.clone()));
         }
-        if self.inbox.put(commit) {
-            Ok(())
-        } else {
-            Err(closed())
+        let waited_for = commit.waiter.is_some();
+        if !self.inbox.put(commit) {
+            return Err(closed());
         }
+        if waited_for && !self.commit_here() {
+            self.inbox.wake();
+        }
+        Ok(())
+    }
+
+    /// Commits what is queued, if that is the matter of a moment; whether it did.
+    fn commit_here(&self) -> bool {
+        let Some(_leave) = self.pace.as_ref().and_then(|pace| pace.try_inline()) else {
+            return false;
+        };
+        // Whoever holds it may have taken out of the inbox what there was before this commit: the thread comes after.
+        let Ok(mut work) = self.work.try_lock() else {
+            return false;
+        };
+        let Some(work) = work.as_mut().filter(|work| work.is_light()) else {
+            return false;
+        };
+        let Some(commits) = self.inbox.take_light() else {
+            return false;
+        };
+        work.group(commits, &self.inbox);
+        true
     }
 
     fn gone(&self) -> StateError {
@@ -147,7 +190,7 @@ impl Committer {
     }
 }
 
-impl Drop for Committer {
+impl<G: Ground> Drop for Committer<G> {
     fn drop(&mut self) {
         self.inbox.close();
     }
@@ -158,10 +201,30 @@ pub(super) fn closed() -> StateError {
     StateError::Store("closed".to_owned())
 }
 
-/// What the thread holds.
+/// The thread: what the tasks leave to it, until the inbox is closed.
+fn run<G: Ground>(inbox: &Inbox, shared: &Shared<G>) -> Result<(), String> {
+    loop {
+        let due = inbox.wait();
+        let mut work = locked(shared);
+        let Some(work) = work.as_mut() else { break };
+        match due {
+            Due::Commits => work.group(inbox.take(), inbox),
+            Due::Flush => work.flush(inbox),
+            Due::Closed => break,
+        }
+    }
+    let work = locked(shared).take();
+    work.map_or(Ok(()), Work::end)
+}
+
+/// A panic under the lock is caught there, and noted.
+fn locked<G: Ground>(shared: &Shared<G>) -> MutexGuard<'_, Option<Work<G>>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is committed with, by one at a time.
 struct Work<G> {
     ground: G,
-    inbox: Arc<Inbox>,
     /// Why nothing is promised any more.
     stopped: Arc<OnceLock<String>>,
     /// Since when something is applied that was not flushed.
@@ -170,15 +233,8 @@ struct Work<G> {
 }
 
 impl<G: Ground> Work<G> {
-    fn run(mut self) -> Result<(), String> {
-        loop {
-            match self.inbox.take(self.unflushed.map(|since| since + LINGER)) {
-                Taken::Commits(commits) => self.group(commits),
-                Taken::Nothing => self.flush(),
-                Taken::Closed => break,
-            }
-        }
-        self.flush();
+    fn end(mut self) -> Result<(), String> {
+        self.attempt("flushing", G::flush).ok();
         self.attempt("syncing", G::sync).ok();
         if self.panicked {
             // Its locks may be held for ever: waiting for it to end could hang.
@@ -192,8 +248,19 @@ impl<G: Ground> Work<G> {
         self.stopped.get().map_or(Ok(()), |why| Err(why.clone()))
     }
 
+    /// Whether a group without a sync would do no more than write to the page cache.
+    fn is_light(&self) -> bool {
+        self.ground.is_light() && !self.lingers()
+    }
+
+    fn lingers(&self) -> bool {
+        self.unflushed
+            .is_some_and(|since| since.elapsed() >= LINGER)
+    }
+
     /// Applies commits, makes them as durable as somebody asks, and wakes all.
-    fn group(&mut self, commits: Vec<Commit>) {
+    fn group(&mut self, commits: Vec<Commit>, inbox: &Inbox) {
+        let clean = self.unflushed.is_none();
         let mut waiting = Waiting::default();
         for commit in commits {
             self.apply(commit, &mut waiting);
@@ -206,12 +273,11 @@ impl<G: Ground> Work<G> {
         if self.ground.keeps() {
             self.wake(std::mem::take(&mut flushed));
         }
-        let lingers = self
-            .unflushed
-            .is_some_and(|since| since.elapsed() >= LINGER);
-        if lingers || !flushed.is_empty() || !synced.is_empty() {
-            self.flush();
+        if self.lingers() || !flushed.is_empty() || !synced.is_empty() {
+            self.flush(inbox);
             self.wake(flushed);
+        } else if clean && let Some(since) = self.unflushed {
+            inbox.flush_at(Some(since + LINGER));
         }
         if !synced.is_empty() {
             self.attempt("syncing", G::sync).ok();
@@ -237,8 +303,9 @@ impl<G: Ground> Work<G> {
         }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, inbox: &Inbox) {
         self.unflushed = None;
+        inbox.flush_at(None);
         self.attempt("flushing", G::flush).ok();
     }
 

@@ -23,13 +23,16 @@ const RELEASE: Duration = Duration::from_secs(10);
 /// Past so many bytes what is fresh is written to the tree. Well below what is reserved for that.
 const MOST: usize = 2 << 20;
 
+/// With more than that, one more commit may be past [`MOST`].
+const LIGHT: usize = MOST / 2;
+
 /// Bytes past the database's end that are kept for it, so that uploads that fill the disk do not take the space in which
 /// their offsets are to be written: sled never recovers from a write that failed.
 const RESERVE: u64 = 8 << 20;
 /// How long after there was no space to reserve it is tried again.
 const RESERVE_AGAIN: Duration = Duration::from_secs(10);
 
-/// An open database; its thread is the only one that writes to it.
+/// An open database; who commits is the only one that writes to it.
 pub(super) struct SledGround {
     db: Db,
     /// The database's file, opened here for `sync_data`, which sled's `flush` lacks.
@@ -156,6 +159,10 @@ impl Ground for SledGround {
 
     fn keeps(&self) -> bool {
         self.journal.keeps()
+    }
+
+    fn is_light(&self) -> bool {
+        self.journal.keeps() && self.size <= LIGHT
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

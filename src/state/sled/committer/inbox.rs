@@ -1,11 +1,12 @@
-//! Commits on their way to the thread, which is woken only for those that somebody waits for. The others are picked up a
-//! little later, and of several for one upload only the last is left: the thread would otherwise be woken for each PATCH.
+//! Commits on their way to the ground. The thread is woken only for those that somebody waits for; the others are picked up a
+//! little later, and of several for one upload only the last is left: it would otherwise be woken for each PATCH.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Commit, GROUP};
+use crate::state::Promise;
 use crate::upload::UploadId;
 
 /// How long a commit that nobody waits for may lie here.
@@ -29,16 +30,21 @@ struct State {
     since: Option<Instant>,
     /// Somebody waits.
     urgent: bool,
+    /// Somebody waits for a sync.
+    heavy: bool,
+    /// When the thread is to flush what was committed.
+    flush_at: Option<Instant>,
     closed: bool,
 }
 
-/// What there is to do.
-pub(super) enum Taken {
-    /// These, in their order.
-    Commits(Vec<Commit>),
-    /// Nothing came before the deadline.
-    Nothing,
-    /// Nothing will come.
+/// What there is to do for the thread.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// To [`Inbox::take`] commits, unless somebody was faster.
+    Commits,
+    /// To flush.
+    Flush,
+    /// Nothing more will come.
     Closed,
 }
 
@@ -47,7 +53,8 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a commit in; `false` if the inbox is closed.
+    /// Takes a commit in; `false` if the inbox is closed. Who waits for it sees that it is taken out, or calls
+    /// [`Inbox::wake`].
     pub(super) fn put(&self, commit: Commit) -> bool {
         let mut state = self.state();
         if state.closed {
@@ -59,15 +66,32 @@ impl Inbox {
             state.since = Some(Instant::now());
         }
         state.urgent |= waited_for;
+        state.heavy |= commit.promise == Promise::Synced;
         if let Some(commit) = state.merge(commit) {
             state.add(commit);
         }
         let full = state.queue.len() >= GROUP;
         drop(state);
-        if waited_for || first || full {
-            self.wake.notify_one();
+        if full || (first && !waited_for) {
+            self.wake();
         }
         true
+    }
+
+    /// Wakes the thread.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// When the thread is to flush what was committed, unless somebody else does before.
+    pub(super) fn flush_at(&self, at: Option<Instant>) {
+        let mut state = self.state();
+        let sooner = at.is_some() && state.flush_at.is_none();
+        state.flush_at = at;
+        drop(state);
+        if sooner {
+            self.wake();
+        }
     }
 
     /// Nothing more is taken in; what is there is handed out still.
@@ -76,23 +100,23 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Waits for commits, until `deadline` at the most.
-    pub(super) fn take(&self, deadline: Option<Instant>) -> Taken {
+    /// Waits until there is something to do.
+    pub(super) fn wait(&self) -> Due {
         let mut state = self.state();
         loop {
             let now = Instant::now();
             let lazy = state.since.map(|since| since + LAZY);
             let due = lazy.is_some_and(|lazy| lazy <= now) || state.queue.len() >= GROUP;
             if !state.queue.is_empty() && (state.urgent || state.closed || due) {
-                return Taken::Commits(state.hand_out());
+                return Due::Commits;
             }
             if state.closed {
-                return Taken::Closed;
+                return Due::Closed;
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Taken::Nothing;
+            if state.flush_at.is_some_and(|at| at <= now) {
+                return Due::Flush;
             }
-            state = match [lazy, deadline].into_iter().flatten().min() {
+            state = match [lazy, state.flush_at].into_iter().flatten().min() {
                 Some(until) => {
                     let waited = self.wake.wait_timeout(state, until - now);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -103,6 +127,18 @@ impl Inbox {
                     .unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// Takes out a group, in its order.
+    pub(super) fn take(&self) -> Vec<Commit> {
+        self.state().hand_out()
+    }
+
+    /// Takes out all there is, if it is one group and nobody waits for a sync.
+    pub(super) fn take_light(&self) -> Option<Vec<Commit>> {
+        let mut state = self.state();
+        let light = !state.heavy && state.queue.len() <= GROUP;
+        light.then(|| state.hand_out())
     }
 }
 
@@ -152,6 +188,7 @@ impl State {
             self.last.clear();
             self.since = None;
             self.urgent = false;
+            self.heavy = false;
         } else {
             self.last.retain(|_, at| *at >= self.taken);
         }
@@ -162,7 +199,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Change, Promise};
+    use crate::state::Change;
     use crate::upload::{Kind, Record};
 
     fn queued(id: &str, from: u64, to: u64) -> Commit {
@@ -179,10 +216,9 @@ mod tests {
         }
     }
 
-    fn offsets(taken: Taken) -> Vec<(String, u64, u64)> {
-        let Taken::Commits(commits) = taken else {
-            panic!("nothing there")
-        };
+    /// Waits for commits, and takes them.
+    fn offsets(inbox: &Inbox) -> Vec<(String, u64, u64)> {
+        assert_eq!(inbox.wait(), Due::Commits);
         let offset = |record: &Option<Record>| record.as_ref().unwrap().offset;
         let change = |commit: Commit| {
             let change = &commit.changes[0];
@@ -192,7 +228,7 @@ mod tests {
                 offset(&change.record),
             )
         };
-        commits.into_iter().map(change).collect()
+        inbox.take().into_iter().map(change).collect()
     }
 
     #[test]
@@ -213,15 +249,15 @@ mod tests {
             ("b".to_owned(), 0, 5),
             ("a".to_owned(), 9, 10),
         ];
-        assert_eq!(offsets(inbox.take(None)), merged);
+        assert_eq!(offsets(&inbox), merged);
         assert!(began.elapsed() >= LAZY);
         assert!(
             inbox.put(queued("a", 3, 4)),
             "what was handed out is not merged into"
         );
         inbox.close();
-        assert_eq!(offsets(inbox.take(None)), [("a".to_owned(), 3, 4)]);
-        assert!(matches!(inbox.take(None), Taken::Closed));
+        assert_eq!(offsets(&inbox), [("a".to_owned(), 3, 4)]);
+        assert_eq!(inbox.wait(), Due::Closed);
         assert!(!inbox.put(queued("a", 4, 5)));
     }
 
@@ -242,8 +278,9 @@ mod tests {
             ("a".to_owned(), 1, 2),
             ("a".to_owned(), 2, 3),
         ];
-        assert_eq!(offsets(inbox.take(None)), all);
+        assert_eq!(offsets(&inbox), all);
         assert!(began.elapsed() < LAZY);
-        assert!(matches!(inbox.take(Some(Instant::now())), Taken::Nothing));
+        inbox.flush_at(Some(Instant::now()));
+        assert_eq!(inbox.wait(), Due::Flush);
     }
 }

@@ -1,7 +1,11 @@
+use std::collections::HashMap;
 use std::sync::mpsc::{self, Receiver, Sender};
+
+use tokio::runtime::Handle;
 
 use super::super::super::contract::{at, change};
 use super::*;
+use crate::upload::{Record, UploadId};
 
 /// A ground that notes each step, and does what the test says.
 struct Stand {
@@ -34,6 +38,9 @@ impl Ground for Stand {
     fn keeps(&self) -> bool {
         self.keeps
     }
+    fn is_light(&self) -> bool {
+        self.keeps
+    }
     fn flush(&mut self) -> Result<(), Fault> {
         self.gate.recv().ok();
         self.step("flush")
@@ -48,14 +55,14 @@ impl Ground for Stand {
 
 fn start(
     fails: Option<(&'static str, bool)>,
-) -> (Committer, Receiver<&'static str>, Option<Sender<()>>) {
+) -> (Committer<Stand>, Receiver<&'static str>, Option<Sender<()>>) {
     start_on(fails, false)
 }
 
 fn start_on(
     fails: Option<(&'static str, bool)>,
     keeps: bool,
-) -> (Committer, Receiver<&'static str>, Option<Sender<()>>) {
+) -> (Committer<Stand>, Receiver<&'static str>, Option<Sender<()>>) {
     let (steps, seen) = mpsc::channel();
     let (open, gate) = mpsc::channel();
     let stand = Stand {
@@ -236,6 +243,9 @@ fn a_refused_commit_harms_nobody_else() {
         fn keeps(&self) -> bool {
             false
         }
+        fn is_light(&self) -> bool {
+            true
+        }
         fn flush(&mut self) -> Result<(), Fault> {
             Ok(())
         }
@@ -259,4 +269,125 @@ fn a_refused_commit_harms_nobody_else() {
             .unwrap();
         committer.close().await.unwrap();
     });
+}
+
+/// A ground that keeps what is written, and looks at who writes what.
+#[derive(Default)]
+struct Keeper {
+    /// Each step, and whether the thread made it.
+    steps: Option<Sender<(&'static str, bool)>>,
+    last: HashMap<UploadId, Record>,
+}
+
+impl Keeper {
+    fn step(&self, step: &'static str) {
+        let by_thread = thread::current().name() == Some("state-commit");
+        self.steps
+            .as_ref()
+            .map(|steps| steps.send((step, by_thread)));
+    }
+}
+
+impl Ground for Keeper {
+    fn apply(&mut self, changes: &[Change], _: &[Letter]) -> Result<(), Fault> {
+        self.step("apply");
+        for Change {
+            id, expect, record, ..
+        } in changes
+        {
+            if self.last.get(id) != expect.as_ref() {
+                return Err(Fault::Broken(format!("{id} out of turn")));
+            }
+            self.last
+                .extend(record.clone().map(|now| (id.clone(), now)));
+        }
+        Ok(())
+    }
+    fn settle(&mut self) -> Result<(), Fault> {
+        self.step("settle");
+        Ok(())
+    }
+    fn keeps(&self) -> bool {
+        true
+    }
+    fn is_light(&self) -> bool {
+        true
+    }
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.step("flush");
+        Ok(())
+    }
+    fn sync(&mut self) -> Result<(), Fault> {
+        self.step("sync");
+        Ok(())
+    }
+    fn release(self) {}
+}
+
+/// A committer whose tasks commit by themselves.
+fn paced(keeper: Keeper) -> Arc<Committer<Keeper>> {
+    let mut committer = Committer::start(keeper).unwrap();
+    committer.set_pace(Arc::new(Pace::new(Some(Handle::current()))));
+    Arc::new(committer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_light_commit_is_made_in_the_task_and_the_rest_by_the_thread() {
+    let (steps, seen) = mpsc::channel();
+    let committer = paced(Keeper {
+        steps: Some(steps),
+        ..Keeper::default()
+    });
+    let step = |from: Option<u64>, to| vec![change("a", from.map(at), Some(at(to)))];
+    let commit = |changes, promise| committer.commit(changes, Vec::new(), promise);
+    commit(step(None, 1), Promise::Flushed).await.unwrap();
+    let here = [("apply", false), ("settle", false)];
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), here);
+    let start = Instant::now();
+    assert_eq!(seen.recv(), Ok(("flush", true)));
+    assert!(start.elapsed() < 10 * LINGER);
+    commit(step(Some(1), 2), Promise::Synced).await.unwrap();
+    let synced = ["apply", "settle", "flush", "sync"].map(|step| (step, true));
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), synced);
+    committer.close().await.unwrap();
+    commit(step(Some(2), 3), Promise::Flushed)
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_stay_in_order_whoever_makes_them() {
+    const EACH: u64 = 2_000;
+    let committer = paced(Keeper::default());
+    let uploads = (0..8).map(|n| {
+        let committer = committer.clone();
+        tokio::spawn(async move {
+            for to in 0..EACH {
+                let promise = match (to + n) % 7 {
+                    0 | 3 => Promise::Flushed,
+                    5 if to % 50 == 0 => Promise::Synced,
+                    _ => Promise::Queued,
+                };
+                let from = to.checked_sub(1).map(at);
+                let step = vec![change(&format!("u{n}"), from, Some(at(to)))];
+                committer.commit(step, Vec::new(), promise).await.unwrap();
+            }
+        })
+    });
+    for upload in uploads.collect::<Vec<_>>() {
+        upload.await.unwrap();
+    }
+    let last: Vec<_> = (0..8)
+        .map(|n| {
+            let last = Some(at(EACH - 1));
+            vec![change(&format!("u{n}"), last, Some(at(EACH)))]
+        })
+        .collect();
+    for step in last {
+        committer
+            .commit(step, Vec::new(), Promise::Flushed)
+            .await
+            .unwrap();
+    }
+    committer.close().await.unwrap();
 }

@@ -1,15 +1,19 @@
-//! Where a write runs: in the task as long as the disk is fast and a worker stays free, in the blocking pool otherwise.
+//! Where work that may wait for the disk runs: in the task as long as the disk is fast and a worker stays free, on a thread of
+//! its own otherwise.
 //!
-//! In the task it costs the processor no more than a bare loop; but a disk that hangs would hang the workers with it. So
-//! at most all workers but one write at a time, and one slow write sends all of them to the pool until it is fast again.
+//! In the task it costs the processor no more than a bare loop, while a hop to a thread and back is two wake-ups, each dearer
+//! than most writes; but a disk that hangs would hang the workers with it. So at most all workers but one are at the disk at a
+//! time, whatever they do there, and one slow write sends all of them away until it is fast again.
+
+mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::watch::{Watch, Watched};
+use self::watch::{Watch, Watched};
 
 /// A write that takes longer shows that the disk is busy.
 const SLOW: Duration = Duration::from_millis(50);
@@ -17,9 +21,9 @@ const SLOW: Duration = Duration::from_millis(50);
 /// So many pooled writes in a row must have been fast before tasks write themselves again.
 const FAST_IN_A_ROW: u32 = 8;
 
-/// The store's choice between task and pool.
+/// The choice between the task and a thread: one for all stores that a runtime's workers write to.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     inline: Semaphore,
     /// `None`: no task writes.
     watch: Option<Watch>,
@@ -27,16 +31,24 @@ pub(super) struct Pace {
     wanted: AtomicU32,
 }
 
-/// Leave to write in the task, to be held while writing.
+/// Leave to be at the disk in the task, to be held meanwhile; how long it was is noted when it goes.
 #[derive(Debug)]
-pub(super) struct Inline<'a> {
+pub(crate) struct Inline<'a> {
+    pace: &'a Pace,
+    begun: Instant,
     _permit: SemaphorePermit<'a>,
     _watched: Watched<'a>,
 }
 
+impl Drop for Inline<'_> {
+    fn drop(&mut self) {
+        self.pace.inline_took(self.begun.elapsed());
+    }
+}
+
 impl Pace {
     /// For a runtime, or none: where there is no worker to spare, everything goes to the pool.
-    pub(super) fn new(runtime: Option<Handle>) -> Self {
+    pub(crate) fn new(runtime: Option<Handle>) -> Self {
         let workers = runtime.as_ref().map_or(0, |r| r.metrics().num_workers());
         let spare = workers.saturating_sub(1);
         Self {
@@ -46,27 +58,29 @@ impl Pace {
         }
     }
 
-    /// Leave to write in the task, if there is any.
-    pub(super) fn try_inline(&self) -> Option<Inline<'_>> {
+    /// Leave to be at the disk in the task, if there is any.
+    pub(crate) fn try_inline(&self) -> Option<Inline<'_>> {
         if self.wanted.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let watch = self.watch.as_ref()?;
         Some(Inline {
+            pace: self,
             _permit: self.inline.try_acquire().ok()?,
             _watched: watch.begin(),
+            begun: Instant::now(),
         })
     }
 
-    /// Notes how long a write in a task took.
-    pub(super) fn inline_took(&self, took: Duration) {
+    /// Notes how long a task was at the disk.
+    fn inline_took(&self, took: Duration) {
         if took > SLOW {
             self.wanted.store(FAST_IN_A_ROW, Ordering::Relaxed);
         }
     }
 
     /// Notes how long a write in the pool took, not counting the wait for a thread.
-    pub(super) fn pooled_took(&self, took: Duration) {
+    pub(crate) fn pooled_took(&self, took: Duration) {
         // Relaxed, and a race between two reports may cost a step of the row: nothing but speed hangs on it.
         let wanted = self.wanted.load(Ordering::Relaxed);
         if wanted > 0 {
