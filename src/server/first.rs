@@ -70,6 +70,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Prefixed<I> {
         let n = self.prefix.len().min(into.remaining());
         into.put_slice(&self.prefix[..n]);
         self.prefix.advance(n);
+        if into.remaining() > 0 {
+            // With what has come after them: hyper doubles its buffer for a head that a read brings in part. What fails
+            // here fails at the next read, too.
+            let _ = Pin::new(&mut self.io).poll_read(cx, into);
+        }
         Poll::Ready(Ok(()))
     }
 }
