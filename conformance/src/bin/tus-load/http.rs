@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 
+pub(crate) const AUTHORIZATION: &str = "Authorization";
 /// No answer of a healthy server takes this long; tusd waits up to 20 s for a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What is read at once, and so the longest head.
@@ -102,6 +103,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
+    /// `Authorization` of requests that bring none of their own.
+    bearer: Option<String>,
     /// The head that is being sent; kept, so that a request allocates nothing.
     head: String,
     buffer: Vec<u8>,
@@ -110,7 +113,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn open(address: SocketAddr) -> Result<Self, Failure> {
+    /// Connects; every request that brings no token of its own bears this one, if there is one.
+    pub(crate) fn open(address: SocketAddr, bearer: Option<&str>) -> Result<Self, Failure> {
         let open = || -> io::Result<TcpStream> {
             let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
             stream.set_nodelay(true)?;
@@ -121,6 +125,7 @@ impl Connection {
         Ok(Self {
             stream: open().map_err(Failure::io("connecting"))?,
             host: address.to_string(),
+            bearer: bearer.map(|token| format!("Bearer {token}")),
             head: String::new(),
             buffer: vec![0; BUFFER],
             unread: 0..0,
@@ -134,11 +139,20 @@ impl Connection {
         mut body: impl Iterator<Item = &'b [u8]>,
     ) -> io::Result<()> {
         let Request { method, path, .. } = request;
-        let Self { head, host, .. } = self;
+        let Self {
+            head, host, bearer, ..
+        } = self;
         head.clear();
         let _ = write!(head, "{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in request.fields {
             head.extend([name, ": ", value, "\r\n"]);
+        }
+        let owned = request
+            .fields
+            .iter()
+            .any(|(name, _)| *name == AUTHORIZATION);
+        if let Some(bearer) = bearer.as_ref().filter(|_| !owned) {
+            head.extend([AUTHORIZATION, ": ", bearer, "\r\n"]);
         }
         let _ = write!(head, "Content-Length: {}\r\n\r\n", request.body_len);
         // Head and first bytes in one segment, as clients that buffer do; a head alone would cost the server a wakeup.

@@ -40,6 +40,9 @@ struct Cli {
     /// Creation URL of the server; only <http://127.0.0.1:PORT/PATH>
     #[arg(long)]
     url: String,
+    /// A token that every request bears, for a server that asks for one
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
     /// Process id of the server: adds its processor time, memory and writes
     #[arg(long)]
     pid: Option<u32>,
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<String, Failure> {
     let site = Site {
         target: Target::parse(&cli.url)?,
+        bearer: cli.bearer,
         pattern: Pattern::new(),
         server: cli.pid,
         data: cli.data,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::http::{Connection, Request};
+use crate::http::{AUTHORIZATION, Connection, Request};
 use crate::pattern::Pattern;
 use crate::site::Site;
 use crate::tus::{Upload, expect};
@@ -95,7 +95,7 @@ impl Session {
         let sum = usize::try_from(index).ok().and_then(|n| self.sums.get(n));
         let path = format!("{}/chunks/{}", self.path, index + 1);
         let fields = [
-            ("Authorization", self.bearer()),
+            (AUTHORIZATION, self.bearer()),
             ("X-Chunk-SHA256", sum.map_or("", String::as_str)),
         ];
         let request = Request {
@@ -113,7 +113,7 @@ impl Session {
         let request = Request {
             method: "POST",
             path: &path,
-            fields: &[("Authorization", self.bearer())],
+            fields: &[(AUTHORIZATION, self.bearer())],
             body_len: 0,
         };
         let answer = via.exchange(&request, std::iter::empty())?;

@@ -18,6 +18,8 @@ pub(crate) const MIB: u64 = 1024 * 1024;
 /// The server, and what is known of it.
 pub(crate) struct Site {
     pub(crate) target: Target,
+    /// The token that requests bear.
+    pub(crate) bearer: Option<String>,
     pub(crate) pattern: Pattern,
     pub(crate) server: Option<u32>,
     /// Where it keeps its data.
@@ -28,7 +30,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn connect(&self) -> Result<Connection, Failure> {
-        Connection::open(self.target.address)
+        Connection::open(self.target.address, self.bearer.as_deref())
     }
 
     /// Begins to watch the server: what comes before this was preparation.

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::http::{Connection, Head, Request};
+use crate::http::{AUTHORIZATION, Connection, Head, Request};
 use crate::pattern::Pattern;
 use crate::target::Target;
 
@@ -222,7 +222,7 @@ impl Upload {
 
     /// A request without a body, with the token if there is one.
     fn request<T>(&self, method: &'static str, send: impl FnOnce(&Request<'_>) -> T) -> T {
-        let bearer = self.bearer.as_deref().map(|b| ("Authorization", b));
+        let bearer = self.bearer.as_deref().map(|b| (AUTHORIZATION, b));
         let fields = [VERSION, bearer.unwrap_or(VERSION)];
         send(&Request {
             method,
@@ -344,7 +344,7 @@ mod tests {
             download,
         ]);
         let pattern = Pattern::new();
-        let mut via = Connection::open(target.address)?;
+        let mut via = Connection::open(target.address, None)?;
         let mut upload = Upload::create(&mut via, &target, 5, LENGTH)?;
         upload.append(&mut via, &pattern, LENGTH)?;
         upload.compare(&mut via, &pattern)
@@ -379,7 +379,7 @@ mod tests {
         let target = scripted(vec![
             b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
         ]);
-        let mut via = Connection::open(target.address).unwrap();
+        let mut via = Connection::open(target.address, None).unwrap();
         let refused = Upload::create(&mut via, &target, 0, 1);
         assert!(matches!(
             refused,

@@ -12,7 +12,7 @@ use crate::tus::Upload;
 use super::sessions;
 
 const PARALLEL: u64 = 4;
-const CHUNK: u64 = 4 * MIB;
+const CHUNK: u64 = 8 * MIB;
 
 /// How the bytes go over the line.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -37,6 +37,7 @@ pub(crate) fn slow(site: &Site, len: u64, how: How) -> Result<Done, Failure> {
             address,
             path: site.target.path.clone(),
         },
+        bearer: site.bearer.clone(),
         pattern: site.pattern.clone(),
         data: site.data.clone(),
         restart: Vec::new(),
