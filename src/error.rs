@@ -133,6 +133,11 @@ pub enum Reject {
         /// The most.
         most: u64,
     },
+    /// More uploads of all users at a time than there may be.
+    #[error(
+        "as many uploads are open as the server takes from all together; come again when some are finished"
+    )]
+    TooManyOpenInAll,
     /// Requests, or new uploads, come too fast.
     #[error("too much in too short a time; come again in {seconds} s")]
     RateLimited {
@@ -391,7 +396,7 @@ impl Reject {
             Self::UpgradeRequired => (426, "upgrade-required"),
             Self::TooManySubscriptions { .. } => (429, "too-many-subscriptions"),
             Self::TooManyWaiting => (429, "too-many-waiting"),
-            Self::TooManyOpen { .. } => (429, "too-many-open"),
+            Self::TooManyOpen { .. } | Self::TooManyOpenInAll => (429, "too-many-open"),
             Self::RateLimited { .. } => (429, "rate-limited"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
             Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
@@ -468,7 +473,7 @@ impl Reject {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::DiskLow | Self::TooManyOpen { .. } => Some(60),
+            Self::DiskLow | Self::TooManyOpen { .. } | Self::TooManyOpenInAll => Some(60),
             Self::RateLimited { seconds } => Some(*seconds),
             Self::Shutdown { .. } | Self::Stopping => Some(5),
             Self::IdleBody { .. }

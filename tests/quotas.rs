@@ -4,6 +4,7 @@ mod bytes_kept;
 mod races;
 mod rates;
 mod refusals;
+mod totals;
 
 use std::path::{Path, PathBuf};
 

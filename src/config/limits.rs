@@ -23,17 +23,30 @@ pub struct LimitOptions {
     /// Uploads of one user that are not complete, at a time; with --auth none, of all. 0 for no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_open_uploads: u64,
+    /// Uploads of all users that are not complete, at a time; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_open_uploads_total: u64,
     /// Uploads that one user begins within an hour; with --auth none, one address. 0 for no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_uploads_per_hour: u64,
+    /// Uploads that all begin within an hour; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_uploads_per_hour_total: u64,
     /// Requests a second of one user; with --auth none, of one address. As many come at once; HEAD and OPTIONS are never
     /// refused. 0 for no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_request_rate: u64,
+    /// Requests a second of all together, but for HEAD and OPTIONS, and those whose credential is not believed. 0 for no
+    /// limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_request_rate_total: u64,
     /// Bytes a second that come in from one user; with --auth none, from one address. What is faster is read slower, and
     /// nothing fails. 0 for no limit.
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::size)]
     pub max_byte_rate: u64,
+    /// Bytes a second that come in from all together, in turns; 0 for no limit.
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::size)]
+    pub max_byte_rate_total: u64,
     /// Connections at a time from one address (of IPv6, one /64 network); more are closed. 0 for no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_connections_per_address: usize,
@@ -64,6 +77,7 @@ impl LimitOptions {
             quota: some(self.quota),
             total: some(self.quota_total),
             open: some(self.max_open_uploads),
+            open_total: some(self.max_open_uploads_total),
         }
     }
 
@@ -74,6 +88,16 @@ impl LimitOptions {
             requests: NonZeroU64::new(self.max_request_rate),
             bytes: NonZeroU64::new(self.max_byte_rate),
             uploads: some(self.max_uploads_per_hour),
+        }
+    }
+
+    /// How fast all may be together.
+    #[must_use]
+    pub fn total(&self) -> Allowed {
+        Allowed {
+            requests: NonZeroU64::new(self.max_request_rate_total),
+            bytes: NonZeroU64::new(self.max_byte_rate_total),
+            uploads: some(self.max_uploads_per_hour_total),
         }
     }
 
@@ -94,8 +118,13 @@ impl LimitOptions {
                 "without --auth there are no users; --quota-total bounds all uploads together",
             ));
         }
-        if (1..SLOWEST.get()).contains(&self.max_byte_rate) {
-            return Err(at("max-byte-rate")("at least 1024 a second, or 0"));
+        for (option, rate) in [
+            ("max-byte-rate", self.max_byte_rate),
+            ("max-byte-rate-total", self.max_byte_rate_total),
+        ] {
+            if (1..SLOWEST.get()).contains(&rate) {
+                return Err(at(option)("at least 1024 a second, or 0"));
+            }
         }
         if self.max_connections_per_address > 0 && config.behind_proxy {
             return Err(at("max-connections-per-address")(

@@ -1,9 +1,13 @@
 //! What is charged to whom: every change of a record is told to the ledger here, and what is to be stored is held there first.
 
+use std::time::Duration;
+
+use super::recovery::Recovered;
 use super::walk::is_chunk;
-use super::{Inner, load};
+use super::{Inner, load, millis, now};
 use crate::error::Reject;
 use crate::security::quota::{self, Bounds, Excess, Hold, New, Role};
+use crate::security::rate::HOUR;
 use crate::security::types::Declared;
 use crate::security::user::User;
 use crate::state::{Change, Detail};
@@ -175,9 +179,11 @@ impl Inner {
 
     /// An upload that the walk at the start has seen, which shows no chunks.
     pub(super) fn found(&self, found: &mut Found, id: UploadId, record: &Record) {
+        found.begun(&id, record);
         if record.is_tombstone() {
             return;
         }
+        found.owned += usize::from(record.owner.is_some());
         let role = self.ledger.found(&id, record);
         match record.kind {
             Kind::Plain => {}
@@ -186,8 +192,23 @@ impl Inner {
         }
     }
 
-    /// What the walk left open: which finals name which parts.
-    pub(super) async fn open_ledger(&self, found: Found) -> Result<(), Reject> {
+    /// What the walk left open: which finals were begun as sessions, and which name which parts.
+    pub(super) async fn open_ledger(
+        &self,
+        found: Found,
+        told: &mut Recovered,
+    ) -> Result<(), Reject> {
+        told.owned = found.owned;
+        let mut begun = found.begun;
+        for (id, owner, created) in found.young_finals {
+            if self.state.detail(&id, Detail::Session).await?.is_some() {
+                begun.push((owner, created));
+            }
+        }
+        begun.sort_unstable_by_key(|(_, created)| *created);
+        let ago = |created| Duration::from_millis(found.now.saturating_sub(created));
+        let begun = begun.into_iter();
+        told.begun = begun.map(|(by, at)| (by, ago(at))).collect();
         for (id, created, role) in found.finals {
             // A part is there before its final: one that is older than all that are there has none of them.
             if created.saturating_add(CLOCK) < found.oldest_part {
@@ -206,15 +227,38 @@ impl Inner {
 
 /// What is looked at once the walk at the start has seen all records.
 pub(super) struct Found {
+    now: Millis,
     finals: Vec<(UploadId, Millis, Role)>,
     oldest_part: Millis,
+    /// By whom, and when, uploads were begun within the last hour. One that was ended within it has a tombstone still.
+    begun: Vec<(Option<UserId>, Millis)>,
+    /// Finals of that time: sessions were begun, and what was joined was not.
+    young_finals: Vec<(UploadId, Option<UserId>, Millis)>,
+    owned: usize,
 }
 
 impl Default for Found {
     fn default() -> Self {
         Self {
+            now: now(),
             finals: Vec::new(),
             oldest_part: Millis::MAX,
+            begun: Vec::new(),
+            young_finals: Vec::new(),
+            owned: 0,
+        }
+    }
+}
+
+impl Found {
+    fn begun(&mut self, id: &UploadId, record: &Record) {
+        if record.created.saturating_add(millis(HOUR)) <= self.now {
+            return;
+        }
+        let (owner, created) = (record.owner.clone(), record.created);
+        match record.kind {
+            Kind::Plain | Kind::Partial => self.begun.push((owner, created)),
+            Kind::Final => self.young_finals.push((id.clone(), owner, created)),
         }
     }
 }

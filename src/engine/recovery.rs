@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,10 @@ use crate::hooks::Event;
 use crate::lock::Locker;
 use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateStore};
-use crate::upload::{Failure, Kind, Record, Status, UploadId};
+use crate::upload::{Failure, Kind, Record, Status, UploadId, UserId};
 
 /// What the start found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Unfinished uploads that were open at the end.
     pub open: usize,
@@ -40,6 +41,11 @@ pub struct Recovered {
     pub assembling: usize,
     /// Records made anew from sidecars.
     pub rebuilt: usize,
+    /// Uploads, sessions among them, that a user created.
+    pub owned: usize,
+    /// Uploads and sessions that were begun within the last hour, whatever became of them: by whom, and how long ago, the
+    /// oldest first.
+    pub begun: Vec<(Option<UserId>, Duration)>,
 }
 
 impl Engine {
@@ -91,7 +97,7 @@ impl Engine {
             found.rebuilt = inner.rebuild().await?;
         }
         inner.recover(&mut found).await?;
-        inner.take_stock().await?;
+        inner.take_stock(&mut found).await?;
         inner.look_at_disk().await;
         inner.tasks.spawn(inner.clone().watcher());
         inner.tasks.spawn(inner.clone().chores());

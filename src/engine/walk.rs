@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::overview::Summary;
+use super::recovery::Recovered;
 use super::session::ChunkOf;
 use super::table::{Entry, Image};
 use crate::blob::Blob;
@@ -121,7 +122,7 @@ impl Inner {
     }
 
     /// Counts what is there at the start; changes count from here on.
-    pub(super) async fn take_stock(&self) -> Result<(), Reject> {
+    pub(super) async fn take_stock(&self, told: &mut Recovered) -> Result<(), Reject> {
         let mut found = super::account::Found::default();
         let each = |upload: Summary| {
             self.meter.found(&upload.record);
@@ -129,7 +130,7 @@ impl Inner {
         };
         self.walk(each).await?;
         self.meter.begin();
-        self.open_ledger(found).await
+        self.open_ledger(found, told).await
     }
 }
 

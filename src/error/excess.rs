@@ -35,7 +35,10 @@ impl Reject {
     #[must_use]
     pub fn excess(excess: Excess, to_user: bool, offset: Option<u64>) -> Self {
         let told = match excess {
-            Excess::Open { most } => return Self::TooManyOpen { most },
+            Excess::OpenTotal { .. } if to_user => return Self::TooManyOpenInAll,
+            Excess::Open { most } | Excess::OpenTotal { most } => {
+                return Self::TooManyOpen { most };
+            }
             Excess::Quota { used, allowed } => Some((used, allowed)),
             Excess::Total { used, allowed } => (!to_user).then_some((used, allowed)),
         };

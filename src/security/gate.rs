@@ -2,15 +2,19 @@
 //!
 //! HEAD is never refused for how often it comes, since clients take that for the end of an upload; nor is OPTIONS, with which
 //! browsers ask before they send anything.
+//!
+//! What all may do together only those use up who are believed: whoever has no credential cannot shut the others out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::request::Parts;
 
 use super::auth::{Auth, Peer, Unauthorized, Who};
 use super::rate::{Allowed, Beginning, Key, Pace, Rates, TooFast};
 use crate::protocol::address;
+use crate::upload::UserId;
 
 /// The gate; every door has the same.
 #[derive(Debug)]
@@ -48,17 +52,19 @@ pub struct Visitor<'g> {
     gate: &'g Gate,
     key: Key,
     allowed: Allowed,
+    /// Whether the request is still to be counted with those of all: its bearer has no more than a session's token, perhaps.
+    uncounted: bool,
     /// Who.
     pub who: Who,
 }
 
 impl Gate {
-    /// A gate that tells by `auth` who asks.
+    /// A gate that tells by `auth` who asks, and lets each in as often as is allowed, and all together.
     #[must_use]
-    pub fn new(auth: Arc<Auth>, allowed: Allowed, behind_proxy: bool) -> Self {
+    pub fn new(auth: Arc<Auth>, (allowed, total): (Allowed, Allowed), behind_proxy: bool) -> Self {
         Self {
             auth,
-            rates: Rates::default(),
+            rates: Rates::new(total),
             allowed,
             behind_proxy,
         }
@@ -74,6 +80,21 @@ impl Gate {
     #[must_use]
     pub fn allowed(&self) -> Allowed {
         self.allowed
+    }
+
+    /// How fast all may be together.
+    #[must_use]
+    pub fn total(&self) -> Allowed {
+        self.rates.total()
+    }
+
+    /// Uploads that were begun so long before this start, the oldest first, and by whom. Addresses are on no record: where
+    /// nobody is asked, these count for all together alone.
+    pub fn remember<'u>(&self, begun: impl IntoIterator<Item = (Option<&'u UserId>, Duration)>) {
+        let asks = self.auth.asks();
+        let begun = begun.into_iter();
+        self.rates
+            .remember(begun.map(|(user, ago)| (user.filter(|_| asks), ago)));
     }
 
     /// Who asks; of a request that is `free`, however often.
@@ -101,15 +122,22 @@ impl Gate {
             None => self.address(head),
         };
         let allowed = user.map_or(self.allowed, |user| self.allowed.of_user(&user.limits));
+        let free = free || head.method == Method::HEAD;
         if !free {
             self.rates.request(&key, allowed)?;
         }
-        Ok(Visitor {
+        let mut visitor = Visitor {
             gate: self,
             key,
             allowed,
+            uncounted: !free,
             who: who?,
-        })
+        };
+        // Whoever is nobody yet may still show a token, but does not count before that.
+        if !self.auth.asks() || visitor.who.user().is_some() {
+            visitor.is_welcome()?;
+        }
+        Ok(visitor)
     }
 
     fn address(&self, head: &Parts) -> Key {
@@ -123,6 +151,17 @@ impl Gate {
 }
 
 impl Visitor<'_> {
+    /// The credential is one, or the token the key of what is asked for: the request counts with those of all, once.
+    ///
+    /// # Errors
+    /// `TooFast`.
+    pub fn is_welcome(&mut self) -> Result<(), Refused> {
+        if std::mem::take(&mut self.uncounted) {
+            self.gate.rates.request_of_all()?;
+        }
+        Ok(())
+    }
+
     /// An upload is to be begun.
     ///
     /// # Errors

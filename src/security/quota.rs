@@ -32,6 +32,8 @@ pub struct Bounds {
     pub total: Option<u64>,
     /// Open uploads of one user; where nobody is asked who he is, of all.
     pub open: Option<u64>,
+    /// Open uploads of all users.
+    pub open_total: Option<u64>,
 }
 
 impl Bounds {
@@ -67,8 +69,13 @@ pub enum Excess {
         /// What they may have.
         allowed: u64,
     },
-    /// For the open uploads.
+    /// For the user's open uploads.
     Open {
+        /// The most.
+        most: u64,
+    },
+    /// For the open uploads of all.
+    OpenTotal {
         /// The most.
         most: u64,
     },

@@ -1,7 +1,10 @@
-//! How fast: requests and bytes a second, and uploads an hour, of each user; where nobody is asked, of each address.
+//! How fast: requests and bytes a second, and uploads an hour, of each user; where nobody is asked, of each address; and of all
+//! together. What one's own rate refuses is no part of what all have: nobody takes from the others by being too fast.
 //!
 //! Not crate governor: its keyed limiters have one rate for all keys, and users have rates of their own; it refuses more at
 //! once than its burst, where a frame is to be paid off in time; and what was counted cannot be given back.
+
+mod pace;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -11,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::pace::{Pace, turn};
 use super::user::Limits;
 use crate::protocol::address;
 use crate::upload::UserId;
@@ -19,16 +23,18 @@ use crate::upload::UserId;
 pub const SLOWEST: NonZeroU64 = NonZeroU64::new(1024).expect("more than 0");
 
 const SECOND: u64 = 1_000_000_000;
-const HOUR: Duration = Duration::from_hours(1);
+/// What uploads begun count within.
+pub const HOUR: Duration = Duration::from_hours(1);
 
-/// Nanoseconds on a clock that never jumps.
+/// Nanoseconds on a clock that never jumps. It began more than an hour before the start: there is a moment for what was before.
 fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    // Not from 0 on: what was full before the start is empty.
     let since = START.get_or_init(Instant::now).elapsed();
-    u64::try_from(since.as_nanos())
-        .unwrap_or(u64::MAX)
-        .saturating_add(SECOND)
+    nanos(2 * HOUR + since)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A second's worth at once, and then as much as the rate gives. One number: the moment at which all of it is paid off.
@@ -51,20 +57,21 @@ impl Bucket {
             })
     }
 
-    /// Takes so much, whatever there is.
-    fn charge(&self, rate: NonZeroU64, amount: u64, now: u64) {
+    /// Takes so much, whatever there is. Answers when it is the taker's turn again: what others take after it is not waited for.
+    fn charge(&self, rate: NonZeroU64, amount: u64, now: u64) -> u64 {
         let cost = u128::from(amount) * u128::from(SECOND) / u128::from(rate.get());
         let cost = u64::try_from(cost).unwrap_or(u64::MAX);
-        let charge = |paid: u64| Some(paid.max(now).saturating_add(cost));
-        let _ = self
+        let charge = |paid: u64| paid.max(now).saturating_add(cost);
+        let update = |paid: u64| Some(charge(paid));
+        let before = self
             .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, charge);
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        charge(before.unwrap_or_default()).saturating_sub(SECOND)
     }
 
-    /// How long until what was taken is no more than a second's worth.
-    fn owes(&self, now: u64) -> Duration {
-        let paid = self.0.load(Ordering::Acquire);
-        Duration::from_nanos(paid.saturating_sub(now.saturating_add(SECOND)))
+    /// When it is the turn of one who comes now: once what was taken is no more than a second's worth.
+    fn turn(&self) -> u64 {
+        self.0.load(Ordering::Acquire).saturating_sub(SECOND)
     }
 
     fn is_empty(&self, now: u64) -> bool {
@@ -108,14 +115,25 @@ impl Account {
     /// What was begun, without what is too long ago.
     fn lately(&self, now: u64) -> MutexGuard<'_, VecDeque<u64>> {
         let mut begun = self.begun();
-        let hour = u64::try_from(HOUR.as_nanos()).unwrap_or(u64::MAX);
         while begun
             .front()
-            .is_some_and(|at| at.saturating_add(hour) <= now)
+            .is_some_and(|at| at.saturating_add(nanos(HOUR)) <= now)
         {
             begun.pop_front();
         }
         begun
+    }
+
+    /// One more is begun, if there may be.
+    fn begins(&self, at: u64, most: u64) -> Result<(), TooFast> {
+        let mut begun = self.lately(at);
+        if begun.len() as u64 >= most {
+            // Another thread's clock may be a moment ahead.
+            let first = begun.front().map_or(0, |first| at.saturating_sub(*first));
+            return Err(TooFast(HOUR.saturating_sub(Duration::from_nanos(first))));
+        }
+        begun.push_back(at);
+        Ok(())
     }
 
     fn rests(&self, now: u64) -> bool {
@@ -123,7 +141,7 @@ impl Account {
     }
 }
 
-/// What everybody may do, of whom nothing else is said; `None`: as they like.
+/// What everybody may do, of whom nothing else is said, or all together; `None`: as they like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// Requests a second.
@@ -162,9 +180,27 @@ type Accounts = Mutex<HashMap<Key, Arc<Account>>>;
 pub struct Rates {
     hash: RandomState,
     shards: [Accounts; SHARDS],
+    /// What all have done together, and may do.
+    all: Arc<Account>,
+    total: Allowed,
 }
 
 impl Rates {
+    /// Of all together, so much is allowed.
+    #[must_use]
+    pub fn new(total: Allowed) -> Self {
+        Self {
+            total,
+            ..Self::default()
+        }
+    }
+
+    /// What is allowed of all together.
+    #[must_use]
+    pub fn total(&self) -> Allowed {
+        self.total
+    }
+
     fn account(&self, key: &Key) -> Arc<Account> {
         let hash = self.hash.hash_one(key);
         let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
@@ -193,76 +229,85 @@ impl Rates {
         taken.map_err(TooFast)
     }
 
+    /// The same request, as one of all; to be asked when the one who sends it may.
+    ///
+    /// # Errors
+    /// If it comes too soon.
+    pub fn request_of_all(&self) -> Result<(), TooFast> {
+        let Some(rate) = self.total.requests else {
+            return Ok(());
+        };
+        self.all.requests.take(rate, now()).map_err(TooFast)
+    }
+
     /// An upload that is to be begun. It does not count where what is answered is dropped before it is kept.
     ///
     /// # Errors
     /// If as many were begun within the last hour as may be.
     pub fn upload(&self, key: &Key, allowed: Allowed) -> Result<Beginning, TooFast> {
-        let Some(most) = allowed.uploads else {
-            return Ok(Beginning(None));
-        };
-        let account = self.account(key);
+        let own = allowed.uploads.map(|most| (self.account(key), most));
+        let all = self.total.uploads.map(|most| (self.all.clone(), most));
         let at = now();
-        let mut begun = account.lately(at);
-        if begun.len() as u64 >= most {
-            let first = begun.front().map_or(0, |first| at - first);
-            return Err(TooFast(HOUR.saturating_sub(Duration::from_nanos(first))));
+        let mut beginning = Beginning {
+            at,
+            counted: [None, None],
+        };
+        for (counted, of) in beginning.counted.iter_mut().zip([own, all]) {
+            if let Some((account, most)) = of {
+                account.begins(at, most)?;
+                *counted = Some(account);
+            }
         }
-        begun.push_back(at);
-        drop(begun);
-        Ok(Beginning(Some((account, at))))
+        Ok(beginning)
+    }
+
+    /// Uploads that were begun so long before this start, the oldest first; whose they are where that is known.
+    pub fn remember<'u>(&self, begun: impl IntoIterator<Item = (Option<&'u UserId>, Duration)>) {
+        let now = now();
+        for (user, ago) in begun.into_iter().filter(|(_, ago)| *ago < HOUR) {
+            let at = now.saturating_sub(nanos(ago));
+            if let Some(user) = user {
+                let own = self.account(&Key::User(user.clone()));
+                own.begun().push_back(at);
+            }
+            if self.total.uploads.is_some() {
+                self.all.begun().push_back(at);
+            }
+        }
     }
 
     /// The pace of a body.
     #[must_use]
     pub fn pace(&self, key: &Key, allowed: Allowed) -> Option<Pace> {
-        let rate = allowed.bytes?;
-        let account = self.account(key);
-        Some(Pace { account, rate })
+        let own = allowed.bytes.map(|rate| (self.account(key), rate));
+        let all = self.total.bytes.map(|rate| (self.all.clone(), rate));
+        Pace::new([own, all])
     }
 }
 
 /// An upload that is being begun.
 #[derive(Debug)]
-pub struct Beginning(Option<(Arc<Account>, u64)>);
+pub struct Beginning {
+    at: u64,
+    /// Where it counts.
+    counted: [Option<Arc<Account>>; 2],
+}
 
 impl Beginning {
     /// It was begun.
     pub fn keep(mut self) {
-        self.0 = None;
+        self.counted = [None, None];
     }
 }
 
 impl Drop for Beginning {
     fn drop(&mut self) {
-        if let Some((account, at)) = self.0.take() {
+        for account in self.counted.iter().flatten() {
             let mut begun = account.begun();
-            if let Some(last) = begun.iter().rposition(|begun| *begun == at) {
+            if let Some(last) = begun.iter().rposition(|begun| *begun == self.at) {
                 begun.remove(last);
             }
         }
-    }
-}
-
-/// How fast a user's bodies come in, all of them together.
-#[derive(Debug, Clone)]
-pub struct Pace {
-    account: Arc<Account>,
-    rate: NonZeroU64,
-}
-
-impl Pace {
-    /// Bytes came.
-    pub fn came(&self, bytes: usize) {
-        self.account.bytes.charge(self.rate, bytes as u64, now());
-    }
-
-    /// How long to read nothing now; at most a moment, since others may come and go meanwhile.
-    #[must_use]
-    pub fn rest(&self) -> Option<Duration> {
-        const MOST: Duration = Duration::from_millis(500);
-        let owed = self.account.bytes.owes(now());
-        (!owed.is_zero()).then(|| owed.min(MOST))
     }
 }
 
@@ -304,14 +349,11 @@ mod tests {
     fn bytes_are_paid_off_in_time() {
         let bucket = Bucket::default();
         let at = 5 * SECOND;
-        bucket.charge(rate(1000), 1000, at);
-        assert_eq!(bucket.owes(at), Duration::ZERO);
-        bucket.charge(rate(1000), 500, at);
-        assert_eq!(bucket.owes(at), Duration::from_millis(500));
-        assert_eq!(bucket.owes(at + SECOND / 4), Duration::from_millis(250));
+        assert_eq!(bucket.charge(rate(1000), 1000, at), at);
+        assert_eq!(bucket.charge(rate(1000), 500, at), at + SECOND / 2);
+        assert_eq!(bucket.turn(), at + SECOND / 2);
         assert!(!bucket.is_empty(at + SECOND) && bucket.is_empty(at + 3 * SECOND / 2));
-        bucket.charge(rate(1), u64::MAX, at);
-        assert!(bucket.owes(at) > Duration::from_hours(1000));
+        assert!(bucket.charge(rate(1), u64::MAX, at) > 1000 * nanos(HOUR));
     }
 
     #[test]
@@ -336,6 +378,36 @@ mod tests {
             ..Allowed::default()
         };
         assert_eq!(rates.upload(&other, none).unwrap_err(), TooFast(HOUR));
+    }
+
+    #[test]
+    fn of_all_together_there_is_a_count_too_and_what_was_before_the_start_counts() {
+        let some = |uploads| Allowed {
+            uploads: Some(uploads),
+            ..Allowed::default()
+        };
+        let rates = Rates::new(some(4));
+        let [a, b]: [UserId; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        let ago = Duration::from_mins;
+        rates.remember([
+            (Some(&a), ago(61)),
+            (Some(&a), ago(50)),
+            (None, ago(40)),
+            (Some(&b), ago(0)),
+        ]);
+        let wait = |user: &UserId, most| {
+            let TooFast(wait) = rates
+                .upload(&Key::User(user.clone()), some(most))
+                .unwrap_err();
+            wait.as_secs().div_ceil(60)
+        };
+        // Of what is refused for the one count nothing stays in the other.
+        assert_eq!((wait(&a, 1), wait(&b, 1)), (10, 60));
+        let last = rates.upload(&Key::User(a.clone()), some(2)).unwrap();
+        assert_eq!((wait(&b, 2), wait(&a, 2)), (10, 10));
+        drop(last);
+        rates.upload(&Key::User(b.clone()), some(2)).unwrap().keep();
+        assert_eq!((wait(&b, 3), wait(&a, 2)), (10, 10));
     }
 
     #[test]

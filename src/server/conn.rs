@@ -20,6 +20,7 @@ use super::share::{Held, Sharing};
 use super::stack::{App, Stack};
 use crate::config::Config;
 use crate::security::auth::Peer;
+use crate::security::rate::turn;
 
 /// The largest request head on HTTP/2, as HTTP/1's read buffer makes it there. hyper's own 16 KiB is too small for a
 /// final upload of a thousand parts.
@@ -77,7 +78,7 @@ impl Connections {
             h2: (config.enable_h2c || config.tls.tls_certificate.is_some())
                 .then(|| http2(tasks.clone())),
             tasks,
-            held: Arc::default(),
+            held: Arc::new(Held::new(config.limits.total().bytes.map(turn))),
             stop,
         }
     }

@@ -75,7 +75,9 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         .map_err(io::Error::other)
         .flatten()
         .map_err(StartError::System)?;
-    let gate = Gate::new(auth.clone(), config.limits.allowed(), config.behind_proxy);
+    let rates = (config.limits.allowed(), config.limits.total());
+    let gate = Gate::new(auth.clone(), rates, config.behind_proxy);
+    gate.remember(found.begun.iter().map(|(user, ago)| (user.as_ref(), *ago)));
     let settings = settings(config, Arc::new(gate))?;
     let guard = AdminDoor {
         token: config.admin_token.clone(),

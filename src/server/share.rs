@@ -19,13 +19,26 @@ const PART: usize = 16;
 const LEAST: usize = (16 << 10) - 1;
 
 /// What connections hold.
-#[derive(Debug, Default)]
-pub(super) struct Held(AtomicUsize);
+#[derive(Debug)]
+pub(super) struct Held {
+    now: AtomicUsize,
+    /// The most that one read brings.
+    most: usize,
+}
 
 impl Held {
+    /// With `turn`, no read brings more than a body may pay for in one turn of a rate that all share.
+    pub(super) fn new(turn: Option<u64>) -> Self {
+        let turn = turn.and_then(|turn| usize::try_from(turn).ok());
+        Self {
+            now: AtomicUsize::new(0),
+            most: turn.unwrap_or(ALL).max(LEAST + 1),
+        }
+    }
+
     fn share(&self) -> usize {
-        let left = ALL.saturating_sub(self.0.load(Ordering::Relaxed));
-        let share = (left / PART).max(LEAST + 1);
+        let left = ALL.saturating_sub(self.now.load(Ordering::Relaxed));
+        let share = (left / PART).max(LEAST + 1).min(self.most);
         // Just below a power of two, as hyper's buffers are.
         (1 << share.ilog2()) - 1
     }
@@ -49,8 +62,8 @@ impl<I: AsyncRead> Sharing<I> {
 
 impl<I> Sharing<I> {
     fn holds(&mut self, now: usize) {
-        self.all.0.fetch_add(now, Ordering::Relaxed);
-        self.all.0.fetch_sub(self.last, Ordering::Relaxed);
+        self.all.now.fetch_add(now, Ordering::Relaxed);
+        self.all.now.fetch_sub(self.last, Ordering::Relaxed);
         self.last = now;
     }
 }
@@ -112,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_brings_less_where_much_is_held() {
-        let all = Arc::<Held>::default();
+        let all = Arc::new(Held::new(None));
         let sent = vec![7; 4 << 20];
         let mut alone = Sharing::new(&sent[..], all.clone());
         let mut buffer = vec![0; 4 << 20];
@@ -125,10 +138,25 @@ mod tests {
             assert!(got >= LEAST, "{got}");
             others.push(other);
         }
-        let held = all.0.load(Ordering::Relaxed);
+        let held = all.now.load(Ordering::Relaxed);
         assert!(held < ALL + 1000 * LEAST, "{held}");
         assert_eq!(alone.read(&mut buffer).await.unwrap(), LEAST);
         drop((alone, others));
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        assert_eq!(all.now.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_read_brings_no_more_than_a_turn() {
+        let sent = vec![7; 4 << 20];
+        let mut buffer = vec![0; 4 << 20];
+        for (turn, brings) in [
+            (1, LEAST),
+            (100_000, (64 << 10) - 1),
+            (1 << 40, (1 << 20) - 1),
+        ] {
+            let all = Arc::new(Held::new(Some(turn)));
+            let mut io = Sharing::new(&sent[..], all);
+            assert_eq!(io.read(&mut buffer).await.unwrap(), brings);
+        }
     }
 }

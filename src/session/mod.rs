@@ -195,17 +195,19 @@ impl Door {
     /// The session, for whoever shows its token or is its owner. Without a credential nothing is looked up; with another's the
     /// answer is that of a session that there is not.
     async fn owned(&self, head: &Parts, id: &str) -> Result<OwnedSession, Reject> {
-        self.visited(&self.settings.gate.enter(head, false)?, id)
+        self.visited(&mut self.settings.gate.enter(head, false)?, id)
             .await
     }
 
-    async fn visited(&self, visitor: &Visitor<'_>, id: &str) -> Result<OwnedSession, Reject> {
+    async fn visited(&self, visitor: &mut Visitor<'_>, id: &str) -> Result<OwnedSession, Reject> {
         let who = &visitor.who;
         if who.user().is_none() && who.tokens().next().is_none() {
             return Err(Reject::TokenRequired);
         }
         let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
-        self.engine.session(&id, who).await
+        let owned = self.engine.session(&id, who).await?;
+        visitor.is_welcome()?;
+        Ok(owned)
     }
 
     /// This server as the client sees it.

@@ -132,13 +132,14 @@ impl Door {
             return Ok(options::answer(self)); // a browser's preflight bears no credential
         }
         let is_head = method == TusMethod::Head;
-        let by = self.settings.gate.enter(head, is_head)?;
+        let mut by = self.settings.gate.enter(head, is_head)?;
         let id = match &target {
             Target::Upload(id) => Some(id),
             Target::Collection | Target::Garbage => None,
         };
         if let Some(id) = id {
             self.engine.permit(id, &by.who).await?;
+            by.is_welcome()?;
         }
         self.engine.may_access(is_head, id).await?;
         match (method, target) {

@@ -66,7 +66,7 @@ const TABLE = {
   'offset-mismatch': [AGAIN, 'The server has another part than expected', resend],
   'too-many-waiting': [AGAIN, 'The server is busy with other parts of this file', busy],
   'rate-limited': [AGAIN, 'The server wants you to go slower', busy],
-  'too-many-open': [AGAIN, 'You have as many unfinished uploads as the server allows', 'It is tried again by itself, as soon as another one is finished.'],
+  'too-many-open': [AGAIN, 'There are as many unfinished uploads as the server allows', 'It is tried again by itself, as soon as another one is finished.'],
   'hook-down': [AGAIN, 'The server is waiting for another one', busy],
   'hook-failed': [AGAIN, 'The server is waiting for another one', busy],
   'taken-over': [AGAIN, 'This part is sent by another window', busy],

@@ -7,7 +7,7 @@ use super::{User, alice, over_quota, serve, used};
 use crate::support::{bytes, until};
 
 /// The statuses of a hundred requests at the same time.
-async fn hundred<F>(ask: impl Fn(u64) -> F) -> Vec<u16>
+pub(super) async fn hundred<F>(ask: impl Fn(u64) -> F) -> Vec<u16>
 where
     F: Future<Output = u16> + Send + 'static,
 {
@@ -21,7 +21,7 @@ where
 }
 
 #[track_caller]
-fn went_through(statuses: &[u16], good: (u16, usize), refused: u16) {
+pub(super) fn went_through(statuses: &[u16], good: (u16, usize), refused: u16) {
     let count = |status| statuses.iter().filter(|of| **of == status).count();
     assert_eq!(
         (count(good.0), count(refused)),

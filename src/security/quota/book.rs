@@ -191,6 +191,10 @@ impl Book {
         if let Some(most) = bounds.open.filter(|most| opens && used.open >= *most) {
             return Err(Excess::Open { most });
         }
+        let open = self.total.open;
+        if let Some(most) = bounds.open_total.filter(|most| opens && open >= *most) {
+            return Err(Excess::OpenTotal { most });
+        }
         let open = i64::from(opens);
         let held = self.held.entry(id.clone()).or_default();
         held.owner = owner.cloned();
