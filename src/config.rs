@@ -97,6 +97,9 @@ pub struct Config {
     /// The largest upload, in bytes; 0 for no limit.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
     pub max_size: u64,
+    /// The smallest upload, in bytes; its parts may be smaller.
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::size)]
+    pub min_size: u64,
     /// Time after its last activity at which an unfinished upload is removed; 0 for never.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = units::duration)]
     pub expire_after: Duration,
@@ -294,6 +297,9 @@ impl Config {
         }
         if !(1..=1024).contains(&self.session_parallel_chunks) {
             return Err(at("session-parallel-chunks")("from 1 to 1024"));
+        }
+        if self.max_size > 0 && self.min_size > self.max_size {
+            return Err(at("min-size")("at most --max-size"));
         }
         self.limits.check(&self)?;
         if self.header_timeout.is_zero() {

@@ -83,6 +83,8 @@ pub struct Options {
     pub durability: Durability,
     /// The most bytes an upload may have; [`NO_LIMIT`] for no limit.
     pub max_size: u64,
+    /// The least; not of a part, but of what is joined.
+    pub min_size: u64,
     /// How long an unfinished upload (or a part) lives after it was last touched.
     pub expire_after: Option<Duration>,
     /// How long a finished upload lives.
@@ -220,7 +222,7 @@ impl Engine {
     /// A new upload, acknowledged when it survives `kill -9` (in `every` mode: a power cut).
     ///
     /// # Errors
-    /// `TooLarge`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, or what storage says; nothing is left behind then.
+    /// `TooLarge`, `TooSmall`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, or what storage says; nothing is left behind then.
     pub async fn create(&self, create: Create) -> Result<View, Reject> {
         let inner = self.inner.clone();
         self.inner

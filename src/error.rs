@@ -85,6 +85,9 @@ pub enum Reject {
     /// The parts came to more than an upload may have.
     #[error("the parts of this final upload are larger together than an upload may be")]
     PartsTooLarge,
+    /// The parts came to less than an upload must have.
+    #[error("the parts of this final upload are smaller together than an upload must be")]
+    PartsTooSmall,
     /// A page of an origin that is not allowed here.
     #[error("pages of this origin may not ask for this here")]
     ForeignOrigin,
@@ -108,6 +111,12 @@ pub enum Reject {
     TooLarge {
         /// The most.
         limit: u64,
+    },
+    /// The upload would be smaller than uploads may be.
+    #[error("an upload must have at least {least} bytes here")]
+    TooSmall {
+        /// The least.
+        least: u64,
     },
     /// The body has more bytes than the upload has room for.
     #[error("the body is longer than the rest of the upload; nothing of it was kept")]
@@ -346,6 +355,7 @@ impl Reject {
             Self::UnknownAlgorithm | Self::NotSha256 => (400, "unknown-algorithm"),
             Self::LengthKnown => (400, "length-known"),
             Self::LengthTooShort => (400, "length-too-short"),
+            Self::TooSmall { .. } => (400, "too-small"),
             Self::BadPart(_) => (400, "bad-part"),
             Self::TooManyParts(_) => (400, "too-many-parts"),
             Self::BadSubscription(_) => (400, "bad-subscription"),
@@ -378,6 +388,7 @@ impl Reject {
             Self::BlobLost | Self::Blob(BlobError::Lost) => (410, Failure::BlobLost.code()),
             Self::PartGone => (410, Failure::PartGone.code()),
             Self::PartsTooLarge => (410, Failure::TooLarge.code()),
+            Self::PartsTooSmall => (410, Failure::TooSmall.code()),
             Self::UnsupportedVersion => (412, "unsupported-version"),
             Self::Precondition => (412, "precondition-failed"),
             Self::TooLarge { .. } => (413, "too-large"),

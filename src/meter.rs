@@ -75,12 +75,13 @@ const KIND_COUNT: usize = 3;
 pub const STATUS_COUNT: usize = 7;
 /// Kinds of upload.
 pub const KINDS: [Kind; KIND_COUNT] = [Kind::Plain, Kind::Partial, Kind::Final];
-const FAILURES: [Failure; 8] = [
+const FAILURES: [Failure; 9] = [
     Failure::FileHash,
     Failure::BlobLost,
     Failure::DiskFault,
     Failure::PartGone,
     Failure::TooLarge,
+    Failure::TooSmall,
     Failure::TypeMismatch,
     Failure::Malware,
     Failure::Unscanned,

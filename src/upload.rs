@@ -161,6 +161,8 @@ pub enum Failure {
     Malware,
     /// It could not be scanned, and what is not scanned is refused.
     Unscanned,
+    /// The parts' sum is below the least, known only when the last part was complete.
+    TooSmall,
 }
 
 impl Failure {
@@ -171,6 +173,7 @@ impl Failure {
             Self::BlobLost | Self::DiskFault => "blob-lost",
             Self::PartGone => "part-gone",
             Self::TooLarge => "parts-too-large",
+            Self::TooSmall => "parts-too-small",
             Self::FileHash => "file-hash-mismatch",
             Self::TypeMismatch => "type-mismatch",
             Self::Malware => "malware-found",

@@ -4,6 +4,7 @@ mod bytes_kept;
 mod races;
 mod rates;
 mod refusals;
+mod sizes;
 mod totals;
 
 use std::path::{Path, PathBuf};

@@ -175,6 +175,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
         "Uploads",
         &[
             "max_size",
+            "min_size",
             "expire_after",
             "expire_completed",
             "disable_download",

@@ -293,10 +293,15 @@ impl Inner {
     fn declared(&self, record: &Record, length: u64, append: &Append) -> Result<Record, Reject> {
         let limit = record.most(self.max_size(append.by.as_deref()));
         let declared = record.declare_length(length, limit, now());
-        declared.map_err(|refused| match refused {
+        let declared = declared.map_err(|refused| match refused {
             Refused::TooLong => Reject::TooLarge { limit },
             other => other.into(),
-        })
+        })?;
+        if record.length.is_none() {
+            let part = record.kind == Kind::Partial;
+            self.judge_size(Some(length), part, append.by.as_deref())?;
+        }
+        Ok(declared)
     }
 
     pub(super) fn surplus(&self, record: &Record, append: &Append) -> Reject {

@@ -20,11 +20,8 @@ use crate::upload::{Kind, Record, Status, UploadId};
 impl Inner {
     pub(super) async fn create(self: &Arc<Self>, create: Create) -> Result<View, Reject> {
         self.levels.admits()?;
-        let limit = self.max_size(create.by.as_deref());
-        if create.length.is_some_and(|length| length > limit) {
-            return Err(Reject::TooLarge { limit });
-        }
         let by = create.by.as_deref();
+        self.judge_size(create.length, create.kind == Kind::Partial, by)?;
         let metadata = self.named_well(create.metadata)?;
         self.judge_type(metadata.as_deref(), by, create.kind == Kind::Partial)?;
         let (id, _held) = self.name_for(create.id).await?;
@@ -63,6 +60,21 @@ impl Inner {
     pub(super) fn max_size(&self, by: Option<&User>) -> u64 {
         let own = by.and_then(|user| user.limits.max_size);
         self.options.max_size.min(own.unwrap_or(u64::MAX))
+    }
+
+    /// Whether an upload of this user may be so long, where that is known; a part may be as short as it likes.
+    pub(super) fn judge_size(
+        &self,
+        length: Option<u64>,
+        part: bool,
+        by: Option<&User>,
+    ) -> Result<(), Reject> {
+        let (least, limit) = (self.options.min_size, self.max_size(by));
+        match length {
+            Some(length) if length > limit => Err(Reject::TooLarge { limit }),
+            Some(length) if length < least && !part => Err(Reject::TooSmall { least }),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a new upload: record and details, then the sidecar; removes all of it again where that fails.

@@ -126,17 +126,15 @@ impl Engine {
     /// Whether an upload may be created, as hooks see it, and what they make of it.
     ///
     /// # Errors
-    /// `Hook`, `HookFailed`; `DiskLow` and `TooLarge` before they are asked.
+    /// `Hook`, `HookFailed`; `DiskLow`, `TooLarge` and `TooSmall` before they are asked.
     pub async fn may_create(&self, proposed: Proposed<'_>) -> Result<Chosen, Reject> {
         let inner = &self.inner;
         if !inner.options.hooks.wants(Event::PreCreate) {
             return Ok(Chosen::default());
         }
         inner.levels.admits()?;
-        let limit = inner.max_size(proposed.by);
-        if proposed.length.is_some_and(|length| length > limit) {
-            return Err(Reject::TooLarge { limit });
-        }
+        let part = proposed.kind == Kind::Partial;
+        inner.judge_size(proposed.length, part, proposed.by)?;
         let upload = Upload {
             length: proposed.length,
             metadata: proposed.metadata,

@@ -38,7 +38,7 @@ impl Engine {
     /// A final upload made of parts: complete at once if they are, else when the last of them is.
     ///
     /// # Errors
-    /// `BadPart` for what is no usable partial upload, `TooLarge` if they come to too much, `Disabled` where the store
+    /// `BadPart` for what is no usable partial upload, `TooLarge` or `TooSmall` if they come to too much or too little, `Disabled` where the store
     /// cannot join; nothing is created then.
     pub async fn join(&self, join: Join) -> Result<View, Reject> {
         let inner = self.inner.clone();
@@ -124,12 +124,14 @@ impl Inner {
     async fn join(self: Arc<Self>, join: Join) -> Result<View, Reject> {
         self.joiner()?;
         let owner = join.by.as_ref().map(|user| user.id.clone());
-        let (all_complete, known) = self.check_parts(&join.parts, owner.as_ref()).await?;
-        let limit = self.max_size(join.by.as_deref());
-        if known > limit {
-            return Err(Reject::TooLarge { limit });
-        }
+        let Parts {
+            all_complete,
+            all_told,
+            known,
+        } = self.check_parts(&join.parts, owner.as_ref()).await?;
         let by = join.by.as_deref();
+        let limit = self.max_size(by);
+        self.judge_size(Some(known), !all_told, by)?;
         let metadata = self.named_well(join.metadata)?;
         self.judge_type(metadata.as_deref(), by, false)?;
         let (id, held) = self.name_for(join.id).await?;
@@ -198,6 +200,9 @@ impl Inner {
                 self.undo(&id).await?;
                 Err(match reject {
                     Reject::PartsTooLarge => Reject::TooLarge { limit },
+                    Reject::PartsTooSmall => Reject::TooSmall {
+                        least: self.options.min_size,
+                    },
                     Reject::PartGone => Reject::BadPart("a part that has just gone".into()),
                     other => other,
                 })
@@ -205,16 +210,20 @@ impl Inner {
         }
     }
 
-    /// Every part must be a partial upload that can be used, and the same owner's where there are any. Answers whether all are complete, and the bytes known so far.
+    /// Every part must be a partial upload that can be used, and the same owner's where there are any.
     async fn check_parts(
         self: &Arc<Self>,
         parts: &[(UploadId, String)],
         owner: Option<&UserId>,
-    ) -> Result<(bool, u64), Reject> {
-        let mut seen: HashMap<&UploadId, (bool, u64)> = HashMap::new();
-        let (mut all_complete, mut known) = (true, 0u64);
+    ) -> Result<Parts, Reject> {
+        let mut seen: HashMap<&UploadId, (bool, Option<u64>, u64)> = HashMap::new();
+        let mut all = Parts {
+            all_complete: true,
+            all_told: true,
+            known: 0,
+        };
         for (part, named) in parts {
-            let (complete, length) = match seen.entry(part) {
+            let (complete, length, offset) = match seen.entry(part) {
                 Place::Occupied(place) => *place.get(),
                 Place::Vacant(place) => {
                     let bad = |reject: Reject| match reject.wire().0 {
@@ -229,13 +238,14 @@ impl Inner {
                         return Err(Reject::BadPart(named.clone()));
                     }
                     self.standing(&entry).map_err(bad)?;
-                    *place.insert((record.is_complete(), record.length.unwrap_or(record.offset)))
+                    *place.insert((record.is_complete(), record.length, record.offset))
                 }
             };
-            all_complete &= complete;
-            known = known.saturating_add(length);
+            all.all_complete &= complete;
+            all.all_told &= length.is_some();
+            all.known = all.known.saturating_add(length.unwrap_or(offset));
         }
-        Ok((all_complete, known))
+        Ok(all)
     }
 
     /// The blob of a final over its complete parts' bytes, and its length.
@@ -420,6 +430,8 @@ impl Inner {
         let metadata = entry.image().metadata.clone();
         let failure = if length > record.most(self.options.max_size) {
             Some(Failure::TooLarge)
+        } else if length < self.options.min_size {
+            Some(Failure::TooSmall)
         } else {
             match self.judge_stored(&blob, length, metadata.as_deref()).await {
                 Ok(()) => None,
@@ -466,6 +478,15 @@ impl Inner {
         }
         Ok(Some(length))
     }
+}
+
+/// What the parts of a new final come to.
+struct Parts {
+    all_complete: bool,
+    /// Whether the length of each is known.
+    all_told: bool,
+    /// Bytes known so far.
+    known: u64,
 }
 
 fn segments_of(blob: &Blob) -> Option<&[Segment]> {

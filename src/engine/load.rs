@@ -95,6 +95,7 @@ impl Inner {
             Status::Failed(Failure::BlobLost | Failure::DiskFault) => Err(Reject::BlobLost),
             Status::Failed(Failure::PartGone) => Err(Reject::PartGone),
             Status::Failed(Failure::TooLarge) => Err(Reject::PartsTooLarge),
+            Status::Failed(Failure::TooSmall) => Err(Reject::PartsTooSmall),
             Status::Failed(Failure::FileHash) => Err(Reject::FileHashMismatch),
             Status::Failed(Failure::Malware) => Err(Reject::MalwareFound),
             Status::Failed(Failure::Unscanned) => Err(Reject::Unscanned),

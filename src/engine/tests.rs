@@ -97,6 +97,7 @@ impl Machine {
         let options = Options {
             durability: Durability::Process,
             max_size: NO_LIMIT,
+            min_size: 0,
             expire_after: None,
             expire_completed: None,
             assemble: true,

@@ -183,6 +183,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
         } else {
             config.max_size.min(NO_LIMIT)
         },
+        min_size: config.min_size,
         expire_after: some(config.expire_after),
         expire_completed: some(config.expire_completed),
         assemble: config.assemble,

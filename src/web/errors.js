@@ -27,6 +27,7 @@ const TABLE = {
 
   // The file is not one for this server.
   'too-large': [ASK, 'The file is too large', 'This server does not take files of that size. Ask whoever runs it for a higher limit, or split the file.'],
+  'too-small': [ASK, 'The file is too small', 'This server takes only larger files. Ask whoever runs it for the least size.'],
   'too-many-chunks': [ASK, 'The file has too many chunks', 'Use larger chunks, or ask whoever runs this server.'],
   'chunk-size': [ASK, 'The server does not take chunks of this size', 'Ask whoever runs this server which sizes it takes.'],
   'bad-json': [ASK, 'The server does not take the name or the details of this file', 'Rename the file to a shorter name without special characters, and choose it again.'],
@@ -50,6 +51,7 @@ const TABLE = {
   'disk-fault': [ANEW, 'The disk of the server is damaged', `Tell whoever runs it. ${anew}`],
   'part-gone': [ANEW, 'A part of the upload is gone', anew],
   'parts-too-large': [ANEW, 'The upload became larger than it may be', anew],
+  'parts-too-small': [ANEW, 'The upload is smaller than it must be', anew],
   'record-damaged': [ANEW, 'The record of this upload is damaged on the server', `Tell whoever runs it. ${anew}`],
   'file-hash-mismatch': [ANEW, 'The file that arrived is not the one that was announced', `It was changed while it was sent, or damaged on its way. ${anew}`],
   'type-mismatch': [ANEW, 'The file is not what its name or type says', 'Open it to see what it is, and rename it; or ask whoever runs this server which kinds of files it takes.'],

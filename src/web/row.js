@@ -7,7 +7,7 @@ import { STATES, bytes, duration, percent } from './words.js';
 
 const BUSY = ['starting', 'uploading', 'waiting', 'offline', 'finishing'];
 /** No further try makes a file smaller, or its name shorter, or another file of it. */
-const IN_VAIN = ['too-large', 'bad-json', 'json-too-large', 'bad-name', 'type-mismatch', 'malware-found'];
+const IN_VAIN = ['too-large', 'too-small', 'bad-json', 'json-too-large', 'bad-name', 'type-mismatch', 'malware-found'];
 /** How often the server is asked about a file of an earlier visit that it still looks through, in milliseconds. */
 const CHECKED = 5000;
 

@@ -77,6 +77,7 @@ pub async fn engine() -> (Engine, Arc<Steps>) {
     let options = Options {
         durability: Durability::Process,
         max_size: NO_LIMIT,
+        min_size: 0,
         expire_after: None,
         expire_completed: None,
         assemble: false,

@@ -43,7 +43,7 @@ impl Engine {
     /// A new session, and its token, which is told only here.
     ///
     /// # Errors
-    /// `DiskLow`, `TooLarge`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
+    /// `DiskLow`, `TooLarge`, `TooSmall`, `TypeNotAllowed`, `QuotaExceeded`, `TooManyOpen`, `ChunkSize`, `TooManyChunks`, or what storage says; nothing is left behind then.
     pub async fn create_session(&self, new: NewSession) -> Result<(OwnedSession, String), Reject> {
         let inner = self.inner.clone();
         self.inner
@@ -145,10 +145,7 @@ impl Inner {
 
     fn chunk_size(&self, new: &NewSession) -> Result<u64, Reject> {
         let options = &self.options;
-        let limit = self.max_size(new.by.as_deref());
-        if new.size > limit {
-            return Err(Reject::TooLarge { limit });
-        }
+        self.judge_size(Some(new.size), false, new.by.as_deref())?;
         let (least, most) = (options.sessions.chunk_min, options.sessions.chunk_max);
         let size = match new.chunk_size {
             Some(size) if (least..=most).contains(&size) => size,

@@ -60,6 +60,7 @@ impl Weight {
                 Failure::BlobLost
                 | Failure::PartGone
                 | Failure::TooLarge
+                | Failure::TooSmall
                 | Failure::TypeMismatch
                 | Failure::Malware
                 | Failure::Unscanned,
