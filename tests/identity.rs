@@ -359,3 +359,39 @@ fn keys_of_every_kind_are_read() {
         assert!(who.user().is_none() && !who.is_known(), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_start_without_users_tells_of_uploads_that_have_some() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let file = dir.path().join("users.toml");
+    std::fs::write(&file, users(BOB)).expect("it is written");
+    let file = file.to_str().expect("a path");
+    let mut server = Process::start(&data, &[]);
+    server.create(5).await;
+    let line = "UPLOADS OF USERS ARE OPEN TO EVERYBODY";
+    assert!(server.terminate().0);
+    // What is nobody's is no reason, nor is what ended.
+    let mut server = Process::start(&data, &["--auth", "token", "--auth-file", file]);
+    let path = create(&server, ALICE, 5).await;
+    let gone = create(&server, BOB, 5).await;
+    let delete = server.tus("DELETE", &gone).bearing(BOB).send().await;
+    assert_eq!(delete.status, 204);
+    assert!(server.terminate().0);
+    let told = |server: &mut Process| server.log().iter().any(|told| told.contains(line));
+    assert!(!told(&mut server));
+    let mut server = Process::start(&data, &[]);
+    let said = server.wait_for_line(line);
+    assert!(
+        said.contains("WARN") && said.contains("uploads=1"),
+        "{said}"
+    );
+    // It is so.
+    let head = server.head(&path).await;
+    assert_eq!(head.status, 200, "{head:?}");
+    let delete = server.tus("DELETE", &path).send().await;
+    assert_eq!(delete.status, 204);
+    assert!(server.terminate().0);
+    let mut server = Process::start(&data, &[]);
+    assert!(!told(&mut server));
+}

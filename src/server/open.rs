@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::StartError;
 use super::doors::Doors;
@@ -70,6 +70,12 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         rebuilt = found.rebuilt,
         "uploads recovered"
     );
+    if found.owned > 0 && !auth.asks() {
+        warn!(
+            uploads = found.owned,
+            "UPLOADS OF USERS ARE OPEN TO EVERYBODY: they were created under another --auth, and with --auth none whoever knows an upload's id can read, change and delete it (of a session, whoever has its token)"
+        );
+    }
     let dir = tokio::task::spawn_blocking(move || dir.records_complete().map(|()| dir)).await;
     let dir = dir
         .map_err(io::Error::other)
