@@ -5,6 +5,7 @@ mod dashboard;
 mod disk;
 mod metrics;
 mod uploads;
+mod users;
 
 use serde_json::Value;
 

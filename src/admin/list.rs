@@ -17,8 +17,10 @@ use crate::meter::{KINDS, STATUSES, failure_code};
 use crate::protocol::expires::rfc3339_millis;
 use crate::upload::{Kind, Millis, Status, UploadId, UserId};
 
-const MOST: u64 = 1000;
-const USUAL: u64 = 100;
+/// The longest page.
+pub(super) const MOST: u64 = 1000;
+/// A page whose length nobody names.
+pub(super) const USUAL: u64 = 100;
 /// So many names are read beside each other.
 const AT_ONCE: usize = 8;
 

@@ -146,7 +146,7 @@ impl Door {
             Target::Active => list::answer(&self.engine, query).await,
             Target::Overview => Ok(overview::answer(&self.engine)),
             Target::Storage => rest::storage(&self.engine).await,
-            Target::Users => users::answer(self).await,
+            Target::Users => users::answer(self, query).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
             Target::Hooks => Ok(hooks::list(&self.engine)),

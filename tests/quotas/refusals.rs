@@ -94,6 +94,9 @@ async fn the_operator_sees_use_by_user() {
             config.limits.quota = 1000;
             config.limits.quota_total = 9000;
             config.limits.max_request_rate = 50;
+            config.limits.max_open_uploads_total = 20;
+            config.limits.max_uploads_per_hour_total = 1000;
+            config.limits.max_byte_rate_total = 5_000_000;
         },
     )
     .await;
@@ -142,7 +145,17 @@ async fn the_operator_sees_use_by_user() {
     );
     assert_eq!(
         told["total"],
-        json!({"reserved_bytes": 3004, "open_uploads": 1, "quota": 9000})
+        json!({
+            "reserved_bytes": 3004,
+            "open_uploads": 1,
+            "quota": 9000,
+            "limits": {
+                "open_uploads": 20,
+                "uploads_per_hour": 1000,
+                "request_rate": null,
+                "byte_rate": 5_000_000,
+            },
+        })
     );
     // For the operator alone.
     let get = alice
@@ -161,6 +174,14 @@ fn options_that_make_no_sense_end_the_start() {
         (
             &["--max-byte-rate", "100"],
             "--max-byte-rate: at least 1024",
+        ),
+        (
+            &["--max-byte-rate-total", "1023"],
+            "--max-byte-rate-total: at least 1024",
+        ),
+        (
+            &["--min-size", "2K", "--max-size", "1K"],
+            "--min-size: at most --max-size",
         ),
         (&["--max-request-rate", "-1"], "--max-request-rate"),
         (&["--max-open-uploads", "x"], "--max-open-uploads"),
