@@ -217,3 +217,15 @@ fn no_file_has_two_concerns() {
         assert!(lines <= LONGEST, "src/{} has {lines} lines", source.name);
     }
 }
+
+/// A mutant whose place is gone shows nothing, and is found out only when all of them are run.
+#[test]
+fn each_mutant_has_its_place() {
+    let done = std::process::Command::new("python3")
+        .args(["tests/mutants", "--check"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("python3: apt-get install -y python3");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}");
+}
