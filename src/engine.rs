@@ -8,6 +8,7 @@ mod about;
 mod account;
 mod append;
 mod assembly;
+mod chosen;
 mod commit;
 mod content;
 mod create;
@@ -61,7 +62,7 @@ pub use self::session::{
 };
 
 use self::table::{Entry, Table};
-use crate::blob::BlobStore;
+use crate::blob::{BlobStore, ChosenPath};
 use crate::clock::millis;
 pub(crate) use crate::clock::now;
 use crate::config::{Durability, Share};
@@ -131,6 +132,7 @@ pub(crate) struct Inner {
     locks: Arc<dyn Locker>,
     table: Table,
     waiting: join::Waiting,
+    paths: chosen::Paths,
     late: late::Late,
     scans: scan::Scans,
     meter: Arc<Meter>,
@@ -174,6 +176,8 @@ pub struct Create {
     pub by: Option<Arc<User>>,
     /// What it is to be called; `None`: as nothing else is.
     pub id: Option<UploadId>,
+    /// Where its file is to lie once it is complete; `None`: where its name has it.
+    pub path: Option<ChosenPath>,
 }
 
 /// An upload as a client may see it.
@@ -367,6 +371,8 @@ impl Inner {
         more: More,
     ) -> Result<(), Reject> {
         let before = entry.record();
+        let mut marks = more.marks;
+        let moves = self.move_first(&entry.image(), &mut record, &mut marks);
         // What failed is not believed anew: if its bytes come back, it is still known which power cuts they met.
         if !matches!(record.status, Status::Failed(_)) {
             record.power_cuts = self.options.power_cuts;
@@ -375,7 +381,10 @@ impl Inner {
         let completes = record.is_finished() && !before.is_finished();
         let scans = record.status == Status::Scanning && before.status != Status::Scanning;
         if entry.is_chunk() {
-            return self.change_chunk(entry, record, promise, more).await;
+            let details = more.details;
+            return self
+                .change_chunk(entry, record, promise, More { details, marks })
+                .await;
         }
         let mut details = more.details;
         if completes {
@@ -388,9 +397,10 @@ impl Inner {
         } else {
             promise.max(Promise::Flushed)
         };
+        let promise = if moves { Promise::Synced } else { promise };
         let change = Change {
             details,
-            marks: more.marks,
+            marks,
             ..Change::record(&entry.id, Some(before.clone()), Some(record.clone()))
         };
         let queued = promise == Promise::Queued;
@@ -408,7 +418,9 @@ impl Inner {
             entry.image().record = record.clone();
         }
         self.tell_change(entry, &before, &record);
-        if completes {
+        if moves {
+            self.assemble.notify_one();
+        } else if completes {
             self.tell_complete(entry);
         }
         if scans {

@@ -410,7 +410,9 @@ impl Reject {
             Self::TooManyOpen { .. } | Self::TooManyOpenInAll => (429, "too-many-open"),
             Self::RateLimited { .. } => (429, "rate-limited"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
-            Self::Blob(BlobError::Fixed | BlobError::Io { .. }) => (500, "storage"),
+            Self::Blob(BlobError::Fixed | BlobError::Taken { .. } | BlobError::Io { .. }) => {
+                (500, "storage")
+            }
             Self::Hook { status, code, .. } => (*status, *code),
             Self::HookFailed(_) => (500, "hook-failed"),
             Self::HookDown { head: true } => (423, "hook-down"),

@@ -1,6 +1,7 @@
 //! Hooks (`--hooks-http`, `--hooks-dir`): what receivers are asked and told, and what they cannot do.
 
 mod ask;
+mod chosen;
 mod files;
 mod finish;
 mod misbehave;

@@ -137,6 +137,7 @@ fn plain(length: u64) -> Create {
         concat: None,
         by: None,
         id: None,
+        path: None,
     }
 }
 

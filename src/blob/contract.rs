@@ -452,7 +452,7 @@ pub(super) async fn copying_goes_by_budget_and_finishes_whole(store: &dyn BlobSt
 pub(super) async fn adopting_takes_the_first_free_name(store: &dyn BlobStore) {
     put(store, &own("f"), 0, b"0123456789").await;
     let joins = joins(store);
-    let (part, whole) = (id("p"), id("f"));
+    let (part, whole) = (id("p"), upload("f"));
     let first = joins.adopt(&part, &whole, 2, 3).await.unwrap();
     let second = joins.adopt(&part, &whole, 5, 5).await.unwrap();
     assert_eq!(first, segment(File::Link(id("p"), 0), 2, 3));

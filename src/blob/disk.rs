@@ -11,6 +11,7 @@
 //! | `segments/<shard>/<name>~draft` | [`File::Draft`] |
 //! | `segments/<shard>/<name>~list.json` | [`File::List`] as JSON |
 //! | `info/<shard>/<name>.json` | [`File::About`], as the engine wrote it |
+//! | any other path | [`File::Chosen`]: where a hook wants a complete upload's bytes to lie |
 //!
 //! `<name>` is the upload's id with `/` as `,`, which no id contains; `<shard>` is the id's first two characters, with `_`
 //! for each that is not a letter or digit, or missing. Files of other names are left alone.
@@ -29,6 +30,7 @@
 mod access;
 mod aside;
 mod calls;
+mod chosen;
 mod join;
 mod names;
 mod open;
@@ -50,6 +52,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 
+use self::chosen::Beneath;
 use self::names::{Names, sync_dir};
 use self::open::OpenFiles;
 use self::paths::Paths;
@@ -57,7 +60,8 @@ use self::sys::{fault, pool};
 use self::writer::DiskWriter;
 use super::ranges::Target;
 use super::{
-    Blob, BlobError, BlobStore, BlobWriter, File, JoinParts, Pieces, Room, Segment, Usage,
+    Blob, BlobError, BlobStore, BlobWriter, ChoosePaths, File, JoinParts, Pieces, Room, Segment,
+    Usage,
 };
 use crate::pace::Pace;
 use crate::upload::UploadId;
@@ -97,6 +101,7 @@ pub struct DiskBlobs {
 struct Shared {
     paths: Paths,
     names: Names,
+    beneath: Beneath,
     open: OpenFiles,
     pace: Arc<Pace>,
 }
@@ -109,9 +114,12 @@ impl DiskBlobs {
     /// # Errors
     /// What the system says of the directories.
     pub fn open(dir: &Path, options: &DiskOptions) -> Result<Self, BlobError> {
+        let names = Names::new(options);
+        names.make_dirs(dir).map_err(|e| fault(dir, e))?;
         let shared = Shared {
             paths: Paths::new(dir),
-            names: Names::new(options),
+            beneath: Beneath::open(dir, options.dir_mode)?,
+            names,
             open: OpenFiles::new(options.max_open_files),
             pace: Arc::new(Pace::new(Handle::try_current().ok())),
         };
@@ -285,6 +293,10 @@ impl BlobStore for DiskBlobs {
 
     fn name(&self, file: &File) -> String {
         self.path_of(file).display().to_string()
+    }
+
+    fn chosen(&self) -> Option<&dyn ChoosePaths> {
+        Some(self)
     }
 
     fn join(&self) -> Option<&dyn JoinParts> {

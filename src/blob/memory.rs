@@ -389,7 +389,7 @@ impl JoinParts for MemoryBlobs {
     async fn adopt(
         &self,
         part: &UploadId,
-        whole: &UploadId,
+        whole: &File,
         start: u64,
         len: u64,
     ) -> Result<Segment, BlobError> {
@@ -398,7 +398,7 @@ impl JoinParts for MemoryBlobs {
         let mut names = (0..).map(|n| File::Link(part.clone(), n));
         let file = names.find(|name| files.bytes(name).is_none());
         let file = file.ok_or(BlobError::Lost)?;
-        files.link(&File::Upload(whole.clone()), file.clone(), end)?;
+        files.link(whole, file.clone(), end)?;
         let segment = Segment { file, start, len };
         let list = serde_json::to_vec(std::slice::from_ref(&segment)).unwrap_or_default();
         files.put(File::List(part.clone()), list);

@@ -1,5 +1,6 @@
 //! The port to where bytes lie. Stores are pushed to, frame by frame; they know nothing of HTTP, records or offsets told.
 
+mod chosen;
 pub mod disk;
 pub mod memory;
 mod ranges;
@@ -14,6 +15,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+
+pub use self::chosen::{BadPath, ChosenPath};
 
 use crate::upload::UploadId;
 
@@ -30,6 +33,8 @@ pub enum File {
     About(UploadId),
     /// The sidecar's other half for a joined upload: its segments.
     List(UploadId),
+    /// All bytes of a complete upload, where a hook wants them to lie.
+    Chosen(UploadId, ChosenPath),
 }
 
 impl File {
@@ -41,7 +46,8 @@ impl File {
             | Self::Link(id, _)
             | Self::Draft(id)
             | Self::About(id)
-            | Self::List(id) => id,
+            | Self::List(id)
+            | Self::Chosen(id, _) => id,
         }
     }
 }
@@ -64,6 +70,27 @@ pub enum Blob {
     Own(UploadId),
     /// In ranges of files, in this order. With exactly one segment it can be written, inside that segment.
     Segments(Vec<Segment>),
+}
+
+impl Blob {
+    /// The one file that a complete upload's bytes are: its own, or the one that lies where a hook wants it. `None`: it is
+    /// a list of segments.
+    #[must_use]
+    pub fn one_file(&self) -> Option<File> {
+        match self {
+            Self::Own(id) => Some(File::Upload(id.clone())),
+            Self::Segments(list) => match list.as_slice() {
+                [only] if matches!(only.file, File::Chosen(..)) => Some(only.file.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether it lies where a hook wants it.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        matches!(self.one_file(), Some(File::Chosen(..)))
+    }
 }
 
 /// Bytes on their way out, in pieces of bounded size.
@@ -107,6 +134,14 @@ pub enum BlobError {
     /// Written where only a plain upload or one segment can be.
     #[error("these bytes are fixed")]
     Fixed,
+    /// A hook's path that a file cannot lie at.
+    #[error("{path}: {why}")]
+    Taken {
+        /// Which.
+        path: ChosenPath,
+        /// What is there.
+        why: &'static str,
+    },
     /// Anything else the system says.
     #[error("{path}: {source}")]
     Io {
@@ -163,7 +198,7 @@ pub trait BlobStore: Send + Sync + 'static {
         id: &UploadId,
     ) -> Result<Option<(Vec<u8>, Option<Vec<Segment>>)>, BlobError>;
 
-    /// Removes files; one that is not there is fine.
+    /// Removes files, and the directories above a chosen one that are empty then; one that is not there is fine.
     async fn remove(&self, files: &[File]) -> Result<(), BlobError>;
 
     /// Sets the bytes of a blob aside, for people to look at: where none is read from. Answers where that is. An upload's own
@@ -194,6 +229,11 @@ pub trait BlobStore: Send + Sync + 'static {
         Ok(vec![Usage::default(); files.len()])
     }
 
+    /// Files that lie where a hook wants them, where the store can do it.
+    fn chosen(&self) -> Option<&dyn ChoosePaths> {
+        None
+    }
+
     /// Joining without a copy, where the store can do it. `OPTIONS` advertises concatenation from this.
     fn join(&self) -> Option<&dyn JoinParts> {
         None
@@ -218,6 +258,27 @@ pub trait BlobWriter: Send {
     /// Gives back space reserved ahead, and the file. Dropping a writer without this leaves the space reserved until the
     /// blob is next cut or opened; it never loses bytes.
     async fn close(self: Box<Self>) -> Result<(), BlobError>;
+}
+
+/// Complete uploads whose file lies where a hook wants it. Nothing that is there is ever replaced.
+#[async_trait]
+pub trait ChoosePaths: Send + Sync {
+    /// Whether a file could lie there.
+    ///
+    /// # Errors
+    /// `Taken` if there is anything by that name, or no directory above it where one has to be: a symbolic link is none.
+    async fn look(&self, path: &ChosenPath) -> Result<(), BlobError>;
+
+    /// Gives `File::Upload(id)`, all of its `len` bytes, the chosen name as well, makes the directories above it, and writes
+    /// it down as `File::List(id)`; all of it survives a power cut. Done before, nothing changes. What `len` 0 has no file
+    /// for is made.
+    ///
+    /// # Errors
+    /// `Taken` as for [`ChoosePaths::look`]; `Lost` if the upload's file is missing.
+    async fn put(&self, id: &UploadId, path: &ChosenPath, len: u64) -> Result<Segment, BlobError>;
+
+    /// Takes the chosen name back from what is `File::Upload(id)` as well; what else is there stays.
+    async fn take_back(&self, id: &UploadId, path: &ChosenPath) -> Result<(), BlobError>;
 }
 
 /// Finals that are lists of segments over their parts' files, and become one file later.
@@ -247,11 +308,11 @@ pub trait JoinParts: Send + Sync {
     async fn finish(&self, id: &UploadId) -> Result<(), BlobError>;
 
     /// Gives `part` a name of its own (`File::Link(part, n)`, n being the first that is free) for `len` bytes of
-    /// `File::Upload(whole)` from `start`, the name synced, and writes it down as `File::List(part)`.
+    /// `whole`, one file, from `start`, the name synced, and writes it down as `File::List(part)`.
     async fn adopt(
         &self,
         part: &UploadId,
-        whole: &UploadId,
+        whole: &File,
         start: u64,
         len: u64,
     ) -> Result<Segment, BlobError>;

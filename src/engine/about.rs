@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::session::Facts;
+use crate::blob::ChosenPath;
 use crate::upload::{Kind, Millis, UploadId, UserId};
 
 /// The sidecar's content.
@@ -29,6 +30,9 @@ pub(crate) struct About {
     /// Of a session: its file is whole, which its length does not tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) whole: bool,
+    /// Where a hook wants its finished file to lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<ChosenPath>,
 }
 
 impl About {
@@ -58,6 +62,7 @@ impl About {
             owner: image.record.owner.clone(),
             session: image.session.as_ref().map(|session| session.facts.clone()),
             whole: false,
+            path: image.path.clone(),
         }
     }
 }

@@ -65,11 +65,14 @@ impl Inner {
         let blob = entry.blob();
         let result = match (&*blob, entry.record().status) {
             _ if self.stop.is_cancelled() => Ok(()),
+            (Blob::Own(_), Status::Assembling) => self.move_complete(id).await,
             (Blob::Segments(segments), Status::Assembling) => {
                 self.assemble_into_one(&entry, joiner, segments).await
             }
             // The last server ended between the final's switch and its parts'.
-            (Blob::Own(_), Status::Completed) => self.adopt_parts(&entry, joiner).await,
+            (blob, Status::Completed) if blob.one_file().is_some() => {
+                self.adopt_parts(&entry, joiner).await
+            }
             (_, Status::Failed(_)) => self.give_up(&entry).await,
             _ => Ok(()),
         };
@@ -112,6 +115,7 @@ impl Inner {
                 self.switch(entry, joiner).await?;
                 // The parts have their own names still.
                 self.drop_segments(entry, segments);
+                self.move_complete(&entry.id).await?;
                 self.adopt_parts(entry, joiner).await
             }
             Ok(false) => {
@@ -177,7 +181,7 @@ impl Inner {
         };
         self.change(entry, next, Promise::Synced, more).await?;
         entry.image().blob = Arc::new(Blob::Own(id.clone()));
-        info!(%id, length = entry.record().offset, path = self.blobs.name(&File::Upload(id.clone())), "upload assembled");
+        info!(%id, length = entry.record().offset, "upload assembled");
         Ok(())
     }
 
@@ -207,6 +211,9 @@ impl Inner {
         entry: &Entry,
         joiner: &dyn JoinParts,
     ) -> Result<(), Reject> {
+        let Some(whole) = entry.blob().one_file() else {
+            return Ok(());
+        };
         let parts = entry.image().parts.clone();
         let mut seen = HashSet::new();
         let mut start = 0;
@@ -228,7 +235,7 @@ impl Inner {
             start += record.offset;
         }
         for batch in moves.chunks(BATCH) {
-            self.adopt_batch(&entry.id, joiner, batch).await?;
+            self.adopt_batch(&whole, joiner, batch).await?;
         }
         let _guard = self.hold(&entry.id, false).await?;
         if entry.record().status != Status::Completed {
@@ -244,7 +251,7 @@ impl Inner {
 
     async fn adopt_batch(
         self: &Arc<Self>,
-        whole: &UploadId,
+        whole: &File,
         joiner: &dyn JoinParts,
         batch: &[(Arc<Entry>, u64, u64)],
     ) -> Result<(), Reject> {
@@ -287,7 +294,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn discard(&self, files: &[File]) {
+    pub(super) async fn discard(&self, files: &[File]) {
         if let Err(error) = self.blobs.remove(files).await {
             warn!(%error, "files are removed later");
         }

@@ -288,8 +288,11 @@ impl Inner {
     /// for a part's.
     pub(super) fn tell_complete(&self, entry: &Entry) {
         let (id, record) = (&entry.id, entry.record());
-        if record.kind == Kind::Plain || entry.session().is_some() {
-            let path = self.blobs.name(&File::Upload(id.clone()));
+        if record.kind == Kind::Plain || entry.session().is_some() || entry.blob().is_chosen() {
+            let own = || File::Upload(id.clone());
+            let path = self
+                .blobs
+                .name(&entry.blob().one_file().unwrap_or_else(own));
             info!(%id, length = record.offset, path, "upload complete");
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::about::About;
+use super::chosen::noted;
 use super::end::all_files;
 use super::outbox::stored;
 use super::table::{Entry, Image};
@@ -24,7 +25,7 @@ impl Inner {
         self.judge_size(create.length, create.kind == Kind::Partial, by)?;
         let metadata = self.named_well(create.metadata)?;
         self.judge_type(metadata.as_deref(), by, create.kind == Kind::Partial)?;
-        let (id, _held) = self.name_for(create.id).await?;
+        let (id, held) = self.name_for(create.id).await?;
         let opens = create.length != Some(0);
         let _reserved = self.reserve(&id, by, (create.length.unwrap_or(0), opens))?;
         let record = Record::new(create.kind, create.length, now());
@@ -38,7 +39,15 @@ impl Inner {
         );
         image.metadata = metadata;
         image.concat = create.concat;
-        self.introduce(id, image, Vec::new()).await
+        let claim = self.claim(&id, create.path.as_ref()).await?;
+        image.path = create.path;
+        let view = self.introduce(id, image, Vec::new()).await?;
+        claim.keep();
+        drop(held);
+        if view.is_complete() {
+            self.move_soon(&view.id).await;
+        }
+        Ok(view)
     }
 
     /// The new upload's name, and the lock on it: its files are no orphans while there is no record yet.
@@ -89,8 +98,11 @@ impl Inner {
         let about = About::of(&id, &image);
         let born = image.record.is_complete() || image.session.is_some();
         let empty = born && image.record.length == Some(0);
+        let mut record = image.record.clone();
+        let moves = self.move_first(&image, &mut record, &mut marks);
+        image.record = record;
         let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
-        let promise = if whole || self.options.durability == Durability::Every {
+        let promise = if whole || moves || self.options.durability == Durability::Every {
             Promise::Synced
         } else {
             Promise::Flushed
@@ -108,6 +120,11 @@ impl Inner {
             let mut details = details(&entry);
             if record.is_finished() {
                 details.extend(self.unasked());
+            }
+            if let Some(path) = &entry.image().path {
+                let (detail, mark) = noted(path);
+                details.push(detail);
+                marks.push(mark);
             }
             let change = Change {
                 details,
@@ -149,7 +166,9 @@ impl Inner {
         if entry.record().status == Status::Scanning {
             self.scans.push(&entry.id);
         }
-        if empty && entry.record().is_complete() {
+        if moves {
+            self.assemble.notify_one();
+        } else if empty && entry.record().is_complete() {
             self.tell_complete(&entry);
         }
         self.tell_new(&entry);

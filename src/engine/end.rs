@@ -70,11 +70,13 @@ impl Inner {
         if let Some(session) = &session {
             self.quiet_chunks(session).await;
         }
-        let files = all_files(&entry.id, &entry.blob());
-        let removed = self.blobs.remove(&files).await;
+        let removed = self.remove_all(entry).await;
         if let Err(error) = &removed {
             warn!(id = %entry.id, %error, "files of an ended upload are removed later");
-        } else if self.short_of_space.load(Ordering::Relaxed) {
+        } else {
+            self.release_path(entry).await;
+        }
+        if removed.is_ok() && self.short_of_space.load(Ordering::Relaxed) {
             self.assemble.notify_one();
         }
         if session.is_some() {
@@ -98,7 +100,7 @@ impl Inner {
         let _guard = self.hold(id, true).await?;
         let entry = self.entry(id).await?;
         self.let_go(&entry).await;
-        self.blobs.remove(&all_files(id, &entry.blob())).await?;
+        self.remove_all(&entry).await?;
         let record = entry.record();
         // Its creation was told already, and so is its end where it was refused.
         let refused = matches!(record.status, Status::Failed(failure) if failure.is_refusal());
@@ -111,6 +113,7 @@ impl Inner {
         self.commit_and_tell(vec![gone], letters, Promise::Flushed)
             .await?;
         self.table.forget(id);
+        self.paths.release(id);
         self.tell(&entry, What::Cancelled);
         Ok(())
     }
@@ -201,6 +204,6 @@ pub(super) fn is_loss(error: &BlobError) -> bool {
         BlobError::Io { source, .. } => {
             source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
         }
-        BlobError::Full | BlobError::Fixed => false,
+        BlobError::Full | BlobError::Fixed | BlobError::Taken { .. } => false,
     }
 }

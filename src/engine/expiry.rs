@@ -93,6 +93,10 @@ impl Inner {
     async fn sweep_one(self: &Arc<Self>, id: &UploadId, record: &Record, mend: bool) {
         let now = now();
         if record.is_tombstone() {
+            if self.paths.of(id).is_some() {
+                // Its file may lie there still, and nothing else tells where.
+                return;
+            }
             if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
                 let gone = Change::record(id, Some(record.clone()), None);
                 // A sidecar without a record would bring the upload back.
@@ -182,6 +186,7 @@ impl Inner {
         if removed > 0 {
             info!(removed, "files of no upload removed");
         }
+        self.sweep_paths().await;
         self.sweep_notes().await;
     }
 
@@ -223,7 +228,7 @@ impl Inner {
                     return marked.is_ok_and(|ids| !ids.contains(file.owner()));
                 }
                 match (file, &*blob) {
-                    (File::About(_), _)
+                    (File::About(_) | File::Chosen(..), _)
                     | (File::Upload(_), Blob::Own(_))
                     | (File::List(_), Blob::Segments(_)) => false,
                     // Assembly stands somewhere between its copy and the record's switch.

@@ -11,7 +11,7 @@ use super::overview::refuse_what_stays;
 use super::session::ChunkOf;
 use super::table::Entry;
 use super::{Engine, Inner, More, load};
-use crate::blob::{Blob, File};
+use crate::blob::{Blob, ChosenPath, File};
 use crate::error::Reject;
 use crate::hooks::wire::Storage;
 use crate::hooks::{Answer, Call, Event, Reply, Upload, cause};
@@ -40,6 +40,8 @@ pub struct Proposed<'a> {
 pub struct Chosen {
     /// What it is called.
     pub id: Option<UploadId>,
+    /// Where its finished file is to lie.
+    pub path: Option<ChosenPath>,
     /// `Upload-Metadata`, whatever was received.
     pub metadata: Option<Bytes>,
     /// For the answer.
@@ -147,8 +149,11 @@ impl Engine {
         if reply.reject_upload {
             return Err(refused(reply.answer, 400, "upload-rejected"));
         }
+        // A part is nothing that anybody looks for: it becomes a piece of its final.
+        let path = reply.path.filter(|_| upload.kind != Some(Kind::Partial));
         Ok(Chosen {
             id: reply.id,
+            path,
             metadata: reply.metadata.map(Bytes::from),
             answer: Some(reply.answer),
         })
@@ -241,21 +246,21 @@ impl Inner {
     /// An upload as hooks are told of it, with its record as it is or is about to be.
     pub(super) fn told(&self, entry: &Entry, record: &Record) -> Upload {
         let image = entry.image();
-        let one_file = |of: &UploadId| {
-            let path = self.blobs.name(&File::Upload(of.clone()));
-            absolute(&path)
-        };
         let moved = image.record.status == Status::Assembling && record.status == Status::Completed;
         let storage = match &*image.blob {
             _ if record.is_waiting() && image.session.is_none() => Storage::None,
-            Blob::Segments(segments) if !moved => {
+            Blob::Segments(segments) if !moved && !image.blob.is_chosen() => {
                 let segment = |s: &crate::blob::Segment| {
                     let path = absolute(&self.blobs.name(&s.file));
                     (path, s.start, s.len)
                 };
                 Storage::Segments(segments.iter().map(segment).collect())
             }
-            _ => Storage::File(one_file(&entry.id)),
+            blob => {
+                let own = || File::Upload(entry.id.clone());
+                let file = blob.one_file().unwrap_or_else(own);
+                Storage::File(absolute(&self.blobs.name(&file)))
+            }
         };
         Upload {
             id: Some(entry.id.clone()),
@@ -289,6 +294,7 @@ impl Inner {
     pub(super) async fn finish(self: &Arc<Self>, id: &UploadId) -> Result<Option<Answer>, Reject> {
         let turn = self.asking.turn(id);
         let _turn = turn.lock().await;
+        self.move_soon(id).await;
         let entry = self.usable(id).await?;
         match self.outcome(id).await? {
             Some(None) if entry.record().is_finished() => {}

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::table::{Entry, Image};
 use super::{Engine, Inner, More, View, load, now};
-use crate::blob::{Blob, BlobError, JoinParts, Segment};
+use crate::blob::{Blob, BlobError, ChosenPath, JoinParts, Segment};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::security::user::User;
@@ -32,6 +32,8 @@ pub struct Join {
     pub by: Option<Arc<User>>,
     /// What it is to be called; `None`: as nothing else is.
     pub id: Option<UploadId>,
+    /// Where its file is to lie once it is one; `None`: where its name has it.
+    pub path: Option<ChosenPath>,
 }
 
 impl Engine {
@@ -146,6 +148,8 @@ impl Inner {
         image.metadata = metadata;
         image.concat = Some(join.concat);
         image.parts = parts.clone();
+        let claim = self.claim(&id, join.path.as_ref()).await?;
+        image.path = join.path;
         if all_complete {
             let (blob, length) =
                 self.link(&id, &parts)
@@ -161,7 +165,7 @@ impl Inner {
                     .await?;
                 return Err(reject);
             }
-            let status = self.joined_status(length);
+            let status = self.joined_status(length, image.path.is_some());
             image.blob = Arc::new(blob);
             image.record = Record {
                 status,
@@ -176,6 +180,7 @@ impl Inner {
             };
             self.scan_first(&mut image.record, &mut marks);
             let view = self.introduce(id, image, marks).await?;
+            claim.keep();
             self.after_join(&view.id, view.offset, &parts);
             drop(held);
             self.await_verdict(&view.id).await?;
@@ -190,6 +195,7 @@ impl Inner {
             self.waiting.forget(&id);
             return Err(reject);
         }
+        claim.keep();
         drop(held);
         self.finish_waiting(&id, Look::UpToTheFirstOpen).await;
         self.await_verdict(&id).await?;
@@ -276,8 +282,9 @@ impl Inner {
         }
     }
 
-    fn joined_status(&self, length: u64) -> Status {
-        if self.options.assemble && length > 0 {
+    /// Where a hook has chosen a path, a file is to lie there, whatever becomes of other finals.
+    fn joined_status(&self, length: u64, chosen: bool) -> Status {
+        if (self.options.assemble || chosen) && length > 0 {
             Status::Assembling
         } else {
             Status::Completed
@@ -452,7 +459,7 @@ impl Inner {
             self.blobs.sync(&entry.id, &blob).await?;
             Promise::Synced
         };
-        record.status = self.joined_status(length);
+        record.status = self.joined_status(length, entry.image().path.is_some());
         if record.status == Status::Assembling {
             marks.push((Mark::Assembling, true));
         }

@@ -128,12 +128,15 @@ impl Inner {
             .detail(id, Detail::Metadata)
             .await?
             .map(Bytes::from);
+        image.path = self.paths.of(id);
         if image.record.kind != Kind::Plain {
             image.concat = self
                 .state
                 .detail(id, Detail::Concat)
                 .await?
                 .map(Bytes::from);
+        }
+        if image.record.kind != Kind::Plain || image.path.is_some() {
             if let Some(segments) = self.state.detail(id, Detail::Segments).await? {
                 image.blob = Arc::new(Blob::Segments(decode(id, &segments)?));
                 image.chunk = ChunkOf::found(id, &image.blob);
@@ -273,10 +276,11 @@ impl Inner {
         } else {
             Status::Active
         };
+        let chosen = entry.blob().is_chosen();
         if complete && record.kind == Kind::Final && self.options.assemble {
             // Assembly goes on where it was.
             marks.push((Mark::Assembling, true));
-            if matches!(*entry.blob(), Blob::Segments(_)) {
+            if matches!(*entry.blob(), Blob::Segments(_)) && !chosen {
                 status = Status::Assembling;
             }
         }

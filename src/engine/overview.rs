@@ -177,14 +177,16 @@ impl Engine {
         let blob = entry.blob();
         let files = super::end::all_files(id, &blob);
         let usage = self.inner.blobs.usage(&files).await?;
+        let file = blob.one_file();
         let first = match &*blob {
-            Blob::Segments(list) => list.first(),
-            Blob::Own(_) => None,
+            Blob::Segments(list) if file.is_none() => list.first(),
+            _ => None,
         };
         let complete = entry.record().is_complete();
         let sha256 = entry.known_sum().filter(|_| complete);
         let own = File::Upload(id.clone());
-        let file = first.map_or(&own, |first| &first.file);
+        let listed = || first.map_or(&own, |first| &first.file);
+        let file = file.as_ref().unwrap_or_else(listed);
         let image = entry.image();
         let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
         Ok(Inspection {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use super::about::About;
+use super::chosen::{Paths, noted};
 use super::hooks::Asking;
 use super::join::Waiting;
 use super::late::Late;
@@ -72,6 +73,7 @@ impl Engine {
             locks,
             table: Table::default(),
             waiting: Waiting::default(),
+            paths: Paths::default(),
             late: Late::default(),
             scans: Scans::default(),
             meter: Arc::default(),
@@ -92,6 +94,7 @@ impl Engine {
         });
         let mut found = Recovered::default();
         inner.recover_letters().await?;
+        inner.recover_paths().await?;
         // sled takes a log whose beginning is damaged for an empty one: no record at all is no proof that there was none.
         if rebuild || no_records {
             found.rebuilt = inner.rebuild().await?;
@@ -244,16 +247,20 @@ impl Inner {
             change
                 .details
                 .push((Detail::Session, Some(load::encode(facts))));
-            if about.whole && Some(stored) == about.length {
-                record.offset = stored;
-                record.synced = stored;
+            let listed = list.filter(|_| stored == 0);
+            let length = listed.as_ref().map_or(stored, |list| length_of(list));
+            if about.whole && Some(length) == about.length {
+                record.offset = length;
+                record.synced = length;
                 record.status = Status::Completed;
+                let segments = listed.map(|list| (Detail::Segments, Some(load::encode(&list))));
+                change.details.extend(segments);
             }
         } else if about.kind == Kind::Final {
-            self.rebuild_final(&mut record, &mut change, stored, list);
+            self.rebuild_final(&about, &mut record, &mut change, (stored, list));
         } else if let Some(list) = list.filter(|_| stored == 0) {
-            // A part that was complete, and lies in its final's file since.
-            let length = list.iter().map(|segment| segment.len).sum();
+            // What was complete, and lies in its final's file since, or where a hook wants it.
+            let length = length_of(&list);
             record.length = Some(length);
             record = record.advance(length, record.touched)?;
             record.synced = record.offset;
@@ -287,6 +294,7 @@ impl Inner {
         }
         // Whether anybody looked through it is not known any more.
         self.scan_first(&mut record, &mut change.marks);
+        self.rebuild_path(&about, &mut record, &mut change);
         change.record = Some(record);
         let details = [
             (Detail::Metadata, about.metadata.map(String::into_bytes)),
@@ -302,16 +310,37 @@ impl Inner {
         Ok(Some(change))
     }
 
+    /// Its path, if nobody has it; its file may lie there already.
+    fn rebuild_path(&self, about: &About, record: &mut Record, change: &mut Change) {
+        let Some(path) = &about.path else {
+            return;
+        };
+        if self.paths.of(&about.id).is_none() && !self.paths.take(&about.id, path) {
+            return error!(id = %about.id, %path, "the path of this upload is another one's: its file stays where it is");
+        }
+        let (detail, mark) = noted(path);
+        change.details.push(detail);
+        change.marks.push(mark);
+        let moved = (change.details.iter()).any(|(detail, _)| *detail == Detail::Segments);
+        if record.status == Status::Completed && !moved {
+            record.status = Status::Assembling;
+            change.marks.push((Mark::Assembling, true));
+        }
+    }
+
     /// A final is whole as the list of segments that was written down when it was joined, or as one file once that list is
     /// gone; else it waits.
     fn rebuild_final(
         &self,
+        about: &About,
         record: &mut Record,
         change: &mut Change,
-        stored: u64,
-        list: Option<Vec<Segment>>,
+        (stored, list): (u64, Option<Vec<Segment>>),
     ) {
-        let listed: u64 = list.iter().flatten().map(|segment| segment.len).sum();
+        let listed = list.as_deref().map_or(0, length_of);
+        let assemble = self.options.assemble || about.path.is_some();
+        let chosen =
+            matches!(list.as_deref(), Some([only]) if matches!(only.file, File::Chosen(..)));
         let (length, status) = match list {
             Some(list) if stored != listed => {
                 change
@@ -319,7 +348,7 @@ impl Inner {
                     .push((Detail::Segments, Some(load::encode(&list))));
                 (
                     listed,
-                    if self.options.assemble {
+                    if assemble && !chosen {
                         Status::Assembling
                     } else {
                         Status::Completed
@@ -339,4 +368,8 @@ impl Inner {
         record.offset = length;
         record.status = status;
     }
+}
+
+fn length_of(segments: &[Segment]) -> u64 {
+    segments.iter().map(|segment| segment.len).sum()
 }

@@ -22,7 +22,7 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
 pub(super) fn may_pass(error: &BlobError) -> bool {
     match error {
         BlobError::Full => true,
-        BlobError::Lost | BlobError::Fixed => false,
+        BlobError::Lost | BlobError::Fixed | BlobError::Taken { .. } => false,
         BlobError::Io { source, .. } => matches!(
             Errno::from_io_error(source),
             Some(

@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 use super::ingest::FOR_EVER;
 use super::table::Entry;
 use super::{Inner, More};
-use crate::blob::{Blob, BlobError};
+use crate::blob::BlobError;
 use crate::error::Reject;
 use crate::hooks::{Cause, cause};
 use crate::progress::What;
@@ -141,12 +141,18 @@ impl Inner {
         }
     }
 
-    /// For the request that completed an upload: waits for the verdict, but not for long. What is said of it later is not this
-    /// request's.
+    /// For the request that completed an upload: waits for the verdict, but not for long, and sees it put where a hook wants it.
+    /// What is said of it later is not this request's.
     ///
     /// # Errors
     /// `MalwareFound`, `Unscanned`.
     pub(super) async fn await_verdict(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
+        self.verdict(id).await?;
+        self.move_soon(id).await;
+        Ok(())
+    }
+
+    async fn verdict(self: &Arc<Self>, id: &UploadId) -> Result<(), Reject> {
         let Some(scan) = &self.options.content.scan else {
             return Ok(());
         };
@@ -389,8 +395,9 @@ impl Inner {
         verdict: &'static str,
     ) -> Result<(), Reject> {
         let mut marks = vec![(Mark::Scanning, false)];
-        let joined = matches!(*entry.blob(), Blob::Segments(_));
-        let status = if joined && self.options.assemble {
+        let joined = entry.blob().one_file().is_none();
+        let chosen = entry.image().path.is_some();
+        let status = if joined && (self.options.assemble || chosen) {
             marks.push((Mark::Assembling, true));
             Status::Assembling
         } else {
@@ -407,6 +414,11 @@ impl Inner {
         };
         self.change(entry, next, self.firmly(), more).await?;
         self.assemble.notify_one();
+        if chosen {
+            // It may wait behind a large copy else.
+            let (inner, id) = (self.clone(), entry.id.clone());
+            self.tasks.spawn(async move { inner.move_soon(&id).await });
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::digest::Digested;
 use super::session::{ChunkOf, Session};
-use crate::blob::{Blob, BlobWriter};
+use crate::blob::{Blob, BlobWriter, ChosenPath};
 use crate::hooks::{Answer, Cause, cause};
 use crate::upload::{Kind, Record, UploadId};
 
@@ -30,6 +30,8 @@ pub(crate) struct Image {
     pub(crate) concat: Option<Bytes>,
     pub(crate) parts: Arc<[UploadId]>,
     pub(crate) blob: Arc<Blob>,
+    /// Where a hook wants its file to lie once it is complete.
+    pub(crate) path: Option<ChosenPath>,
     /// The append that runs now.
     pub(crate) live: Option<Arc<Live>>,
     /// The file, still open from the last append, and since when it rests.
@@ -173,6 +175,7 @@ impl Image {
             concat: None,
             parts: Arc::new([]),
             blob: Arc::new(Blob::Own(id.clone())),
+            path: None,
             live: None,
             writer: None,
             marked_open: false,

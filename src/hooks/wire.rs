@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Cause, Event, Fault};
+use crate::blob::ChosenPath;
 use crate::protocol::metadata::UploadMetadata;
 use crate::upload::{Kind, UploadId, UserId};
 
@@ -247,6 +248,8 @@ pub struct Reply {
     pub id: Option<UploadId>,
     /// The new upload's metadata, as `Upload-Metadata`.
     pub metadata: Option<Vec<u8>>,
+    /// Where the new upload's finished file is to lie.
+    pub path: Option<ChosenPath>,
 }
 
 impl Reply {
@@ -294,12 +297,13 @@ impl Reply {
             let metadata = UploadMetadata::of(pairs).map_err(wrong)?;
             self.metadata = Some(metadata.raw().to_vec());
         }
-        if let Some(storage) = field(changes, "Storage")
-            && !texts(storage, "ChangeFileInfo.Storage")?.is_empty()
-        {
-            return Err(Fault::of(
-                "ChangeFileInfo.Storage is not supported: choose where an upload lies by ChangeFileInfo.ID",
-            ));
+        if let Some(storage) = field(changes, "Storage") {
+            let storage = object(storage, "ChangeFileInfo.Storage")?;
+            if field(storage, "Path").is_some() {
+                let path = text(storage, "Path")?;
+                let wrong = |why| Fault(format!("ChangeFileInfo.Storage.Path: {path:?}: {why}"));
+                self.path = Some(path.parse().map_err(wrong)?);
+            }
         }
         Ok(())
     }
@@ -313,6 +317,7 @@ impl Reply {
         self.stop_upload |= other.stop_upload;
         self.id = other.id.or_else(|| self.id.take());
         self.metadata = other.metadata.or_else(|| self.metadata.take());
+        self.path = other.path.or_else(|| self.path.take());
         self.refuses()
     }
 
@@ -394,6 +399,8 @@ mod tests {
         ] {
             assert_eq!(parse(nothing), Ok(Reply::default()), "{nothing}");
         }
+        let placed = r#"{"ChangeFileInfo":{"Storage":{"path":"./a/b","Bucket":"x"}}}"#;
+        assert_eq!(parse(placed).unwrap().path, "a/b".parse().ok());
         let empty = parse(r#"{"ChangeFileInfo":{"MetaData":{}}}"#).unwrap();
         assert_eq!(empty.metadata.as_deref(), Some(&b""[..]));
     }
@@ -416,7 +423,10 @@ mod tests {
             r#"{"ChangeFileInfo":{"ID":"a\u0000"}}"#,
             r#"{"ChangeFileInfo":{"ID":7}}"#,
             r#"{"ChangeFileInfo":{"MetaData":{"a b":"c"}}}"#,
-            r#"{"ChangeFileInfo":{"Storage":{"Path":"x"}}}"#,
+            r#"{"ChangeFileInfo":{"Storage":{"Path":"../x"}}}"#,
+            r#"{"ChangeFileInfo":{"Storage":{"Path":""}}}"#,
+            r#"{"ChangeFileInfo":{"Storage":{"Path":7}}}"#,
+            r#"{"ChangeFileInfo":{"Storage":"x"}}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -113,6 +113,7 @@ where
     let new = NewSession {
         metadata: chosen.metadata.unwrap_or(new.metadata),
         id: chosen.id,
+        path: chosen.path,
         ..new
     };
     let beginning = visitor.begins()?;
@@ -196,6 +197,7 @@ fn parse(text: &[u8]) -> Result<NewSession, Reject> {
         priority: asked.priority,
         by: None,
         id: None,
+        path: None,
     })
 }
 

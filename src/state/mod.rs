@@ -31,6 +31,8 @@ pub enum Detail {
     Finish,
     /// How far an upload is hashed, and the hash's state; of a complete one, its SHA-256.
     Digest,
+    /// Where a hook wants the finished file to lie.
+    Path,
 }
 
 /// A short list of uploads that have work left, found again after a crash without a look at every record.
@@ -44,6 +46,8 @@ pub enum Mark {
     Assembling,
     /// A complete upload to be scanned.
     Scanning,
+    /// A hook has chosen a path for it, which is its own until its files are gone.
+    Path,
 }
 
 /// What a commit's answer promises.

@@ -74,6 +74,7 @@ where
                 concat: raw.into(),
                 by,
                 id: chosen.id,
+                path: chosen.path,
             };
             let view = door.engine.join(join).await?;
             return created(door, &origin, &view, chosen.answer).await;
@@ -95,6 +96,7 @@ where
         concat: raw,
         by,
         id: None,
+        path: None,
     };
     let stream = media::is_offset_stream(headers);
     if !stream && has_bytes(&mut body).await {
@@ -113,6 +115,7 @@ where
     let create = Create {
         metadata: chosen.metadata(create.metadata),
         id: chosen.id,
+        path: chosen.path,
         ..create
     };
     // Joining is no beginning: it brings no bytes.

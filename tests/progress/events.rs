@@ -303,6 +303,7 @@ async fn one_who_follows_all_is_told_how_an_upload_ended_before_it_was_looked_at
         concat: None,
         by: None,
         id: None,
+        path: None,
     };
     let append = Append {
         claimed: 0,

@@ -28,6 +28,9 @@ pub(super) fn make_empty(shared: &Shared, id: &UploadId) -> Result<(), BlobError
 
 /// Opens the file of a new writer, makes it if there is none yet, and cuts what lies behind `at`.
 pub(super) fn prepare(shared: &Shared, slot: &Slot, at: u64) -> Result<(), BlobError> {
+    if matches!(slot.target.file, Name::Chosen(..)) {
+        return Err(BlobError::Fixed);
+    }
     let path = slot.path.as_path();
     let open = || {
         shared.open.open_counted(|| {

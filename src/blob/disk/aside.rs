@@ -67,7 +67,7 @@ fn copy(shared: &Shared, segments: &[Segment], to: &Path) -> Result<(), BlobErro
     let mut copy = options.open(to).map_err(|e| fault(to, e))?;
     for segment in segments {
         let path = shared.paths.of(&segment.file);
-        let mut from = OpenFile::open(&path).map_err(|e| lost(&path, e))?;
+        let mut from = shared.open_read(&segment.file)?;
         from.seek(SeekFrom::Start(segment.start))
             .map_err(|e| fault(&path, e))?;
         io::copy(&mut from.take(segment.len), &mut copy).map_err(|e| fault(to, e))?;

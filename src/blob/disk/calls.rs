@@ -50,15 +50,10 @@ impl Shared {
     }
 
     pub(super) fn usage(&self, file: &File) -> Result<Usage, BlobError> {
-        let path = self.paths.of(file);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) => Ok(Usage {
-                allocated: meta.blocks() * 512,
-                names: meta.nlink(),
-            }),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Usage::default()),
-            Err(e) => Err(fault(&path, e)),
-        }
+        Ok(self.meta(file)?.map_or_else(Usage::default, |meta| Usage {
+            allocated: meta.blocks() * 512,
+            names: meta.nlink(),
+        }))
     }
 
     pub(super) fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
@@ -79,14 +74,7 @@ impl Shared {
     }
 
     pub(super) fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
-        let len_of = |file: &File| {
-            let path = self.paths.of(file);
-            match fs::metadata(&path) {
-                Ok(meta) => Ok(meta.len()),
-                Err(e) if e.kind() == ErrorKind::NotFound => Ok(0),
-                Err(e) => Err(fault(&path, e)),
-            }
-        };
+        let len_of = |file: &File| Ok(self.meta(file)?.map_or(0, |meta| meta.len()));
         let list = match blob {
             Blob::Own(id) => return len_of(&File::Upload(id.clone())),
             Blob::Segments(list) => list,
@@ -132,7 +120,8 @@ impl Shared {
     /// Syncs the files that bytes of `segments` lie in, which must be there.
     pub(super) fn sync_bytes(&self, files: &[File]) -> Result<(), BlobError> {
         for file in files {
-            sync_file(&self.open, &self.paths.of(file))?;
+            let synced = self.open_read(file)?.sync_data();
+            synced.map_err(|e| fault(&self.paths.of(file), e))?;
         }
         Ok(())
     }
@@ -140,7 +129,13 @@ impl Shared {
     /// Syncs what may be missing, since an upload of no bytes needs no file, nor one that was never created a sidecar;
     /// then the names of it and of `synced`.
     pub(super) fn sync_rest(&self, rest: &[File], synced: &[File]) -> Result<(), BlobError> {
-        let mut named: Vec<_> = synced.iter().map(|file| self.paths.of(file)).collect();
+        let mut named = Vec::with_capacity(synced.len() + rest.len());
+        for file in synced {
+            match file {
+                File::Chosen(_, path) => self.sync_chosen(path)?,
+                file => named.push(self.paths.of(file)),
+            }
+        }
         for file in rest {
             let path = self.paths.of(file);
             match sync_file(&self.open, &path) {
@@ -173,6 +168,10 @@ impl Shared {
 
     pub(super) fn remove(&self, files: Vec<File>) -> Result<(), BlobError> {
         for file in files {
+            if let File::Chosen(_, path) = &file {
+                self.remove_chosen(path)?;
+                continue;
+            }
             let path = self.paths.of(&file);
             remove_if_there(&path)?;
             if matches!(file, File::About(_)) {

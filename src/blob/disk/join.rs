@@ -62,11 +62,11 @@ impl JoinParts for DiskBlobs {
     async fn adopt(
         &self,
         part: &UploadId,
-        whole: &UploadId,
+        whole: &File,
         start: u64,
         len: u64,
     ) -> Result<Segment, BlobError> {
-        let (part, whole) = (part.clone(), File::Upload(whole.clone()));
+        let (part, whole) = (part.clone(), whole.clone());
         self.pooled(move |shared| {
             let end = start.checked_add(len).ok_or(BlobError::Lost)?;
             for n in 0.. {
@@ -129,7 +129,11 @@ impl Shared {
     }
 
     /// Writes an upload's segments down, for the day its record must be made anew.
-    fn write_list(&self, id: UploadId, segments: &[Segment]) -> Result<PathBuf, BlobError> {
+    pub(super) fn write_list(
+        &self,
+        id: UploadId,
+        segments: &[Segment],
+    ) -> Result<PathBuf, BlobError> {
         let path = self.paths.of(&File::List(id));
         let list = serde_json::to_vec(segments).map_err(|e| fault(&path, e.into()))?;
         let mut options = self.names.options();
@@ -147,12 +151,11 @@ impl Shared {
 
     /// Gives `source` a further name, if it has `needed` bytes.
     fn link_one(&self, source: &File, path: &Path, needed: u64) -> Result<(), BlobError> {
-        let source = self.paths.of(source);
-        let meta = fs::metadata(&source).map_err(|e| lost(&source, e))?;
+        let meta = self.meta(source)?.ok_or(BlobError::Lost)?;
         if meta.len() < needed {
             return Err(BlobError::Lost);
         }
-        let link = || fs::hard_link(&source, path);
+        let link = || self.link_to(source, path);
         self.names.in_shard(path, link).map_err(|e| lost(path, e))
     }
 
@@ -186,8 +189,7 @@ impl Shared {
         }
         for piece in pieces {
             let path = self.paths.of(&piece.file);
-            let open = || FsFile::open(&path);
-            let from = self.open.open(open).map_err(|e| lost(&path, e))?;
+            let from = self.open_read(&piece.file)?;
             let copied = copy_range(&from, piece.start, &out, at, piece.len);
             copied.map_err(|e| match e.kind() {
                 ErrorKind::UnexpectedEof => BlobError::Lost,

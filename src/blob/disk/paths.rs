@@ -53,6 +53,10 @@ impl Paths {
     }
 
     pub(super) fn of(&self, file: &File) -> PathBuf {
+        if let File::Chosen(_, path) = file {
+            // For people: whoever opens it goes another way.
+            return self.root.join(path.as_str());
+        }
         let id = file.owner();
         let name = id.as_str().replace('/', ",");
         let (tree, name) = match file {
@@ -60,7 +64,7 @@ impl Paths {
             File::Link(_, n) => (Tree::Segments, format!("{name}~{n}")),
             File::Draft(_) => (Tree::Segments, format!("{name}~draft")),
             File::List(_) => (Tree::Segments, format!("{name}~list.json")),
-            File::About(_) => (Tree::Info, format!("{name}.json")),
+            File::About(_) | File::Chosen(..) => (Tree::Info, format!("{name}.json")),
         };
         let mut path = self.root.join(tree.name());
         path.push(shard_of(id));

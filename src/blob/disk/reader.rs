@@ -11,7 +11,7 @@ use rustix::io::{pread, retry_on_intr};
 use tokio::task::spawn_blocking;
 
 use super::Shared;
-use super::sys::{fault, finished, lost, pool};
+use super::sys::{fault, finished, pool};
 use crate::blob::ranges::slice;
 use crate::blob::{Blob, BlobError, Pieces, Segment};
 
@@ -89,10 +89,8 @@ impl Cursor {
         let file = if let Some(file) = &self.open {
             file
         } else {
-            let path = path();
-            let open = || self.shared.open.open(|| File::open(&path));
-            let file = open().map_err(|e| lost(&path, e))?;
-            let len = file.metadata().map_err(|e| fault(&path, e))?.len();
+            let file = self.shared.open_read(&segment.file)?;
+            let len = file.metadata().map_err(|e| fault(&path(), e))?.len();
             if len
                 .checked_sub(segment.start)
                 .is_none_or(|len| len < segment.len)

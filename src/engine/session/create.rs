@@ -10,6 +10,7 @@ use tracing::error;
 use super::super::table::Image;
 use super::super::{Engine, Inner, now};
 use super::{Facts, MAX_CHUNKS, OwnedSession, Priority, Session};
+use crate::blob::ChosenPath;
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
 use crate::security::auth::Who;
@@ -37,6 +38,8 @@ pub struct NewSession {
     pub by: Option<Arc<User>>,
     /// What it is to be called, without `/`; `None`: as nothing else is.
     pub id: Option<UploadId>,
+    /// Where its file is to lie once it is complete; `None`: where its name has it.
+    pub path: Option<ChosenPath>,
 }
 
 impl Engine {
@@ -136,7 +139,10 @@ impl Inner {
         let mut image = Image::new(&id, record);
         image.metadata = metadata;
         image.session = Some(Arc::new(Session::new(&id, facts, new.size)));
+        let claim = self.claim(&id, new.path.as_ref()).await?;
+        image.path = new.path;
         self.introduce(id.clone(), image, Vec::new()).await?;
+        claim.keep();
         let entry = self.entry(&id).await?;
         let session = entry.session().ok_or(Reject::NotFound)?;
         self.note_state(&entry).await;

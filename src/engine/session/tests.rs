@@ -26,6 +26,7 @@ async fn session(engine: &Engine, file_hash: Option<Sum>) -> (OwnedSession, Stri
         metadata: Bytes::new(),
         by: None,
         id: None,
+        path: None,
     };
     engine.create_session(new).await.expect("a session")
 }

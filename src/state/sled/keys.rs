@@ -16,7 +16,13 @@ use super::super::{Detail, Mark};
 use crate::upload::{Record, UploadId};
 
 /// Every mark there is.
-pub(super) const MARKS: [Mark; 4] = [Mark::Waiting, Mark::Assembling, Mark::Open, Mark::Scanning];
+pub(super) const MARKS: [Mark; 5] = [
+    Mark::Waiting,
+    Mark::Assembling,
+    Mark::Open,
+    Mark::Scanning,
+    Mark::Path,
+];
 
 /// Where records begin.
 pub(super) const RECORDS: &[u8] = b"r\0";
@@ -70,6 +76,7 @@ pub(super) fn detail(id: &UploadId, detail: Detail) -> Vec<u8> {
         Detail::Front => 7,
         Detail::Finish => 8,
         Detail::Digest => 9,
+        Detail::Path => 10,
     };
     key(b"d\0", id, &[0, byte])
 }
@@ -81,6 +88,7 @@ pub(super) fn marked(mark: Mark) -> [u8; 4] {
         Mark::Assembling => 2,
         Mark::Open => 3,
         Mark::Scanning => 4,
+        Mark::Path => 5,
     };
     [b'm', 0, byte, 0]
 }
