@@ -372,7 +372,7 @@ impl Inner {
     ) -> Result<(), Reject> {
         let before = entry.record();
         let mut marks = more.marks;
-        let moves = self.move_first(&entry.image(), &mut record, &mut marks);
+        let moves = entry.image().move_first(&mut record, &mut marks);
         // What failed is not believed anew: if its bytes come back, it is still known which power cuts they met.
         if !matches!(record.status, Status::Failed(_)) {
             record.power_cuts = self.options.power_cuts;

@@ -2,6 +2,7 @@
 //! told is there. Joins and assembly, and a damaged state store are below;
 //! a mixed load is in `deaths`.
 
+mod chosen;
 mod damage;
 mod joins;
 mod sessions;

@@ -67,10 +67,6 @@ impl Paths {
             taken.by_path.remove(&path);
         }
     }
-
-    fn ids(&self) -> Vec<UploadId> {
-        self.taken().by_id.keys().cloned().collect()
-    }
 }
 
 /// A path that is kept for an upload that is being created.
@@ -92,16 +88,22 @@ impl Drop for Claim<'_> {
 }
 
 impl Image {
-    /// Whether its file, once it is complete, is still to get the name that was chosen.
-    pub(super) fn is_to_move(&self) -> bool {
-        self.path.is_some() && !self.blob.is_chosen()
+    /// A record that would say completed says that its file is still to be moved, where it is. Whether that is so: then it has
+    /// to survive a power cut, so that whoever finds a file at the path finds a complete upload that it belongs to.
+    pub(super) fn move_first(&self, record: &mut Record, marks: &mut Vec<(Mark, bool)>) -> bool {
+        let is_to_move = self.path.is_some() && !self.blob.is_chosen();
+        let moves = record.status == Status::Completed && is_to_move;
+        if moves {
+            record.status = Status::Assembling;
+            marks.push((Mark::Assembling, true));
+        }
+        moves
     }
 }
 
-/// What the state store keeps of a chosen path.
-pub(super) fn noted(path: &ChosenPath) -> ((Detail, Option<Vec<u8>>), (Mark, bool)) {
-    let detail = (Detail::Path, Some(path.as_str().as_bytes().to_vec()));
-    (detail, (Mark::Path, true))
+/// What the state store keeps of a chosen path, beside a mark.
+pub(super) fn noted(path: &ChosenPath) -> (Detail, Option<Vec<u8>>) {
+    (Detail::Path, Some(path.as_str().as_bytes().to_vec()))
 }
 
 impl Inner {
@@ -142,22 +144,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// A record that would say completed says that its file is still to be moved, where it is; and that survives a power cut,
-    /// so that whoever finds a file at the path finds a complete upload that it belongs to.
-    pub(super) fn move_first(
-        &self,
-        image: &Image,
-        record: &mut Record,
-        marks: &mut Vec<(Mark, bool)>,
-    ) -> bool {
-        let moves = record.status == Status::Completed && image.is_to_move();
-        if moves {
-            record.status = Status::Assembling;
-            marks.push((Mark::Assembling, true));
-        }
-        moves
     }
 
     /// The same as [`Inner::move_complete`] for those who cannot do anything about it: it is tried again.
@@ -246,30 +232,17 @@ impl Inner {
         self.paths.release(&entry.id);
     }
 
-    /// Files at chosen paths are found by nobody who goes through the store: those of uploads that ended go here, where a
-    /// crash or a full disk has left them.
-    pub(super) async fn sweep_paths(self: &Arc<Self>) {
-        for id in self.paths.ids() {
-            if self.stop.is_cancelled() {
-                return;
-            }
-            let ended = |record: Option<Record>| record.is_none_or(|record| record.is_tombstone());
-            if !self.state.get(&id).await.is_ok_and(ended) {
-                continue;
-            }
-            // Whoever creates an upload holds this before there is a record.
-            let Some(_guard) = self.locks.try_lock(&id) else {
-                continue;
-            };
-            match self.entry(&id).await {
-                Ok(entry) if entry.record().is_tombstone() => {
-                    if self.clear(&entry).await {
-                        info!(%id, "the files of an upload that has ended are gone now");
-                    }
-                }
-                Err(Reject::NotFound) => self.paths.release(&id),
-                _ => {}
-            }
+    /// A file at a chosen path is found by nobody who goes through the store's files: that of an upload which ended goes here,
+    /// where a crash or a full disk has left it.
+    pub(super) async fn sweep_path(self: &Arc<Self>, id: &UploadId) {
+        let Some(_guard) = self.locks.try_lock(id) else {
+            return;
+        };
+        if let Some(entry) = self.entry_logged(id).await
+            && entry.record().is_tombstone()
+        {
+            let gone = self.clear(&entry).await;
+            info!(%id, gone, "an upload that has ended still had its path");
         }
     }
 }
@@ -293,6 +266,5 @@ mod tests {
         assert_eq!(paths.of(&id(1)), None);
         assert!(take(6, "a/b/c") && !take(7, "a/b"));
         assert_eq!(paths.of(&id(6)), "a/b/c".parse().ok());
-        assert_eq!(paths.ids().len(), 5);
     }
 }

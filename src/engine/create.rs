@@ -99,7 +99,7 @@ impl Inner {
         let born = image.record.is_complete() || image.session.is_some();
         let empty = born && image.record.length == Some(0);
         let mut record = image.record.clone();
-        let moves = self.move_first(&image, &mut record, &mut marks);
+        let moves = image.move_first(&mut record, &mut marks);
         image.record = record;
         let whole = image.record.is_complete() && self.options.durability == Durability::Complete;
         let promise = if whole || moves || self.options.durability == Durability::Every {
@@ -122,9 +122,8 @@ impl Inner {
                 details.extend(self.unasked());
             }
             if let Some(path) = &entry.image().path {
-                let (detail, mark) = noted(path);
-                details.push(detail);
-                marks.push(mark);
+                details.push(noted(path));
+                marks.push((Mark::Path, true));
             }
             let change = Change {
                 details,

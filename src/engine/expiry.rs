@@ -94,8 +94,7 @@ impl Inner {
         let now = now();
         if record.is_tombstone() {
             if self.paths.of(id).is_some() {
-                // Its file may lie there still, and nothing else tells where.
-                return;
+                return self.sweep_path(id).await;
             }
             if record.touched.saturating_add(millis(TOMBSTONE)) <= now {
                 let gone = Change::record(id, Some(record.clone()), None);
@@ -186,7 +185,6 @@ impl Inner {
         if removed > 0 {
             info!(removed, "files of no upload removed");
         }
-        self.sweep_paths().await;
         self.sweep_notes().await;
     }
 

@@ -136,11 +136,11 @@ impl Inner {
                 .await?
                 .map(Bytes::from);
         }
-        if image.record.kind != Kind::Plain || image.path.is_some() {
-            if let Some(segments) = self.state.detail(id, Detail::Segments).await? {
-                image.blob = Arc::new(Blob::Segments(decode(id, &segments)?));
-                image.chunk = ChunkOf::found(id, &image.blob);
-            }
+        if (image.record.kind != Kind::Plain || image.path.is_some())
+            && let Some(segments) = self.state.detail(id, Detail::Segments).await?
+        {
+            image.blob = Arc::new(Blob::Segments(decode(id, &segments)?));
+            image.chunk = ChunkOf::found(id, &image.blob);
         }
         if image.record.kind == Kind::Final
             && let Some(parts) = self.state.detail(id, Detail::Parts).await?

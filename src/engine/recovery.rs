@@ -318,9 +318,8 @@ impl Inner {
         if self.paths.of(&about.id).is_none() && !self.paths.take(&about.id, path) {
             return error!(id = %about.id, %path, "the path of this upload is another one's: its file stays where it is");
         }
-        let (detail, mark) = noted(path);
-        change.details.push(detail);
-        change.marks.push(mark);
+        change.details.push(noted(path));
+        change.marks.push((Mark::Path, true));
         let moved = (change.details.iter()).any(|(detail, _)| *detail == Detail::Segments);
         if record.status == Status::Completed && !moved {
             record.status = Status::Assembling;

@@ -223,7 +223,7 @@ async fn a_session_lies_there() {
 
 #[tokio::test]
 async fn no_path_leads_out_or_to_the_servers_own() {
-    let (_receiver, server) = obeyed().await;
+    let (receiver, server) = obeyed().await;
     let long = "x".repeat(256);
     let outside = server.data().parent().expect("above").join("x");
     let outside = outside.to_str().expect("text");
@@ -267,7 +267,7 @@ async fn no_path_leads_out_or_to_the_servers_own() {
     }
     for odd in [json!(7), json!(["a"]), json!({})] {
         let said = json!({ "ChangeFileInfo": { "Storage": { "Path": odd } } });
-        _receiver.says(move |_| Said::Json(said.clone()));
+        receiver.says(move |_| Said::Json(said.clone()));
         let reply = server.tus("POST", "/files/").header("Upload-Length", 1);
         assert_eq!(reply.send().await.code, "hook-failed");
     }

@@ -292,3 +292,107 @@ impl ChoosePaths for DiskBlobs {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::blob::BlobStore;
+    use crate::blob::disk::DiskOptions;
+
+    fn open(dir: &Path) -> DiskBlobs {
+        DiskBlobs::open(dir, &DiskOptions::default()).unwrap()
+    }
+
+    fn path(text: &str) -> ChosenPath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_name_at_a_time_leads_where_all_at_once_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let below = &store.shared.beneath;
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        symlink("a", dir.path().join("inner")).unwrap();
+        symlink("/", dir.path().join("outer")).unwrap();
+        fs::write(dir.path().join("file"), "x").unwrap();
+        let inode = |opened: Result<OwnedFd, Errno>| {
+            let meta = FsFile::from(opened?).metadata().unwrap();
+            Ok::<_, Errno>(meta.ino())
+        };
+        for (way, leads) in [
+            ("", true),
+            ("a", true),
+            ("a/b", true),
+            ("a/c", false),
+            ("inner", false),
+            ("inner/b", false),
+            ("outer/tmp", false),
+            ("file", false),
+            ("file/x", false),
+        ] {
+            let at_once = inode(below.dir(way));
+            let stepwise = inode(below.step_by_step(way, false));
+            assert_eq!(at_once.ok(), stepwise.ok(), "{way}");
+            assert_eq!(stepwise.is_ok(), leads, "{way}");
+        }
+        assert!(below.step_by_step("inner/c", true).is_err());
+        assert!(below.make_dir("outer/c").is_err() && below.make_dir("file/c").is_err());
+        assert!(!dir.path().join("a/c").exists());
+        below.make_dir("a/c/d").unwrap();
+        assert!(dir.path().join("a/c/d").is_dir());
+    }
+
+    #[tokio::test]
+    async fn a_name_is_given_twice_and_taken_back_from_its_own_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let id: UploadId = "u".parse().unwrap();
+        let place = path("x/y/f");
+        assert!(matches!(
+            store.put(&id, &place, 3).await,
+            Err(BlobError::Lost)
+        ));
+        store.create(&id, b"{}", true).await.unwrap();
+        assert!(matches!(
+            store.put(&id, &place, 3).await,
+            Err(BlobError::Lost)
+        ));
+        store.look(&place).await.unwrap();
+        let segment = store.put(&id, &place, 0).await.unwrap();
+        assert_eq!(store.put(&id, &place, 0).await.unwrap(), segment);
+        assert_eq!(
+            store.about(&id).await.unwrap().unwrap().1,
+            Some(vec![segment.clone()])
+        );
+        let taken = |looked| matches!(looked, Err(BlobError::Taken { .. }));
+        assert!(taken(store.look(&place).await));
+        store.take_back(&id, &place).await.unwrap();
+        assert!(!dir.path().join("x").exists());
+        // Another file by the name is not replaced, nor taken back.
+        fs::create_dir_all(dir.path().join("x/y")).unwrap();
+        fs::write(dir.path().join("x/y/f"), "mine").unwrap();
+        assert!(taken(store.put(&id, &place, 0).await.map(|_| ())));
+        store.take_back(&id, &place).await.unwrap();
+        assert_eq!(fs::read(dir.path().join("x/y/f")).unwrap(), b"mine");
+        // Nor does anybody wait for what is no plain file.
+        fs::remove_file(dir.path().join("x/y/f")).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            dir.path().join("x/y/f"),
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let file = File::Chosen(id.clone(), place);
+        assert!(matches!(
+            store.shared.open_read(&file),
+            Err(BlobError::Lost)
+        ));
+        store.remove(&[file]).await.unwrap();
+        assert!(dir.path().join("x/y/f").exists());
+    }
+}
