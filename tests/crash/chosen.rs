@@ -8,9 +8,26 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Mortal;
+use crate::support::disk::Disk;
+use crate::support::power::{Cut, start_on_boot};
 use crate::support::{Dice, bytes, figure, file_of, id, rounds, same, seed, stored_files, until};
 
-/// A server with programs for hooks: the path is what is written in their file `path`.
+/// Programs for hooks: the path is what is written in their file `path`.
+fn programs() -> tempfile::TempDir {
+    let hooks = tempfile::tempdir().expect("a directory");
+    let choose = r#"printf '{"ChangeFileInfo":{"Storage":{"Path":"%s"}}}' "$(cat path)""#;
+    // What a receiver finds where it is told that the file lies.
+    let finish = r#"cat > told.new; path=$(sed 's/.*"Path":"\([^"]*\)".*/\1/' told.new); cp "$path" copy.new && mv copy.new "$TUS_ID.copy""#;
+    for (event, text) in [("pre-create", choose), ("post-finish", finish)] {
+        let new = hooks.path().join("new");
+        fs::write(&new, format!("#!/bin/sh\n{text}\n")).expect("written");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::rename(&new, hooks.path().join(event)).expect("its name");
+    }
+    hooks
+}
+
+/// A server with these programs.
 struct Choosing {
     server: Mortal,
     hooks: tempfile::TempDir,
@@ -18,16 +35,7 @@ struct Choosing {
 
 impl Choosing {
     fn new(durability: &'static str) -> Self {
-        let hooks = tempfile::tempdir().expect("a directory");
-        let choose = r#"printf '{"ChangeFileInfo":{"Storage":{"Path":"%s"}}}' "$(cat path)""#;
-        // What a receiver finds where it is told that the file lies.
-        let finish = r#"cat > told.new; path=$(sed 's/.*"Path":"\([^"]*\)".*/\1/' told.new); cp "$path" copy.new && mv copy.new "$TUS_ID.copy""#;
-        for (event, text) in [("pre-create", choose), ("post-finish", finish)] {
-            let new = hooks.path().join("new");
-            fs::write(&new, format!("#!/bin/sh\n{text}\n")).expect("written");
-            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("its mode");
-            fs::rename(&new, hooks.path().join(event)).expect("its name");
-        }
+        let hooks = programs();
         // As long as the process lives, as its arguments are elsewhere.
         let dir: &'static str = hooks.path().to_str().expect("text").to_owned().leak();
         let server = Mortal::new(&["--durability", durability, "--hooks-dir", dir]);
@@ -178,6 +186,57 @@ async fn a_lost_state_store_does_not_lose_what_lies_elsewhere() {
         assert_eq!(all.server.delete(upload).await.status, 204);
     }
     assert!(!all.place("b").exists());
+}
+
+/// What was told to be complete is at its place after a loss of power, with its name and the directories above it.
+#[tokio::test]
+async fn a_file_that_arrived_survives_a_power_cut() {
+    let hooks = programs();
+    let disk = Disk::ext4(64);
+    let data = disk.path().join("data");
+    let dir = hooks.path().to_str().expect("text");
+    for (round, durability) in [(0, "complete"), (3, "process")] {
+        let arguments = [
+            "--hooks-dir",
+            dir,
+            "--durability",
+            durability,
+            "--log-level",
+            "debug",
+        ];
+        let mut server = start_on_boot(&disk, &data, &format!("boot-{round}"), &arguments);
+        let path = format!("p{round}/q/file");
+        fs::write(hooks.path().join("path"), &path).expect("written");
+        let bytes = bytes(round, 200_000);
+        let upload = server.whole(&bytes).await;
+        if durability == "process" {
+            server.wait_for_line("synced a while after it was complete");
+        }
+        let power = Cut::prepare(&disk);
+        power.now(server);
+        disk.power_on();
+        let server = start_on_boot(&disk, &data, &format!("boot-{}", round + 1), &arguments);
+        until("it is there alone", || async {
+            !file_of(&data, &upload).exists()
+        })
+        .await;
+        same(&fs::read(data.join(&path)).expect("the file"), &bytes);
+        same(&server.get(&upload).await.body, &bytes);
+        // Its end holds, too.
+        assert_eq!(server.delete(&upload).await.status, 204);
+        let power = Cut::prepare(&disk);
+        power.now(server);
+        disk.power_on();
+        let mut server = start_on_boot(&disk, &data, &format!("boot-{}", round + 2), &arguments);
+        if durability == "complete" {
+            assert_eq!(server.get(&upload).await.status, 404);
+            until("nothing of it is left", || async {
+                !data.join(format!("p{round}")).exists()
+            })
+            .await;
+        }
+        assert!(server.terminate().0);
+    }
 }
 
 /// At moments that nobody chose: while it goes there, and while it is removed.

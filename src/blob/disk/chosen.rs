@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, fsync, linkat, mkdirat, openat, openat2, statat,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fsync, linkat, mkdirat, openat,
+    openat2, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -100,6 +100,12 @@ impl Beneath {
         Ok(dir)
     }
 
+    /// What is there, be it a link.
+    fn stat(&self, path: &ChosenPath) -> Result<Stat, Errno> {
+        let (dir, name) = path.split();
+        statat(self.dir(dir)?, name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
     /// A plain file, for reading.
     fn file(&self, path: &ChosenPath) -> Result<FsFile, Errno> {
         let (dir, name) = path.split();
@@ -111,8 +117,11 @@ impl Beneath {
     /// Removes a file, and the directories above it that are empty then. What is no plain file was put there by somebody else.
     fn remove(&self, path: &ChosenPath) -> Result<(), Errno> {
         let (dir, name) = path.split();
-        match self.file(path) {
-            Ok(_) => unlinkat(self.dir(dir)?, name, AtFlags::empty())?,
+        match self.stat(path) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                unlinkat(self.dir(dir)?, name, AtFlags::empty())?;
+            }
+            Ok(_) => {}
             Err(e) if is_nothing(e) => {}
             Err(e) => return Err(e),
         }
@@ -265,17 +274,10 @@ fn is_same(one: Option<&Metadata>, other: &Metadata) -> bool {
 impl ChoosePaths for DiskBlobs {
     async fn look(&self, path: &ChosenPath) -> Result<(), BlobError> {
         let path = path.clone();
-        self.pooled(move |shared| {
-            let (dir, name) = path.split();
-            let found = shared
-                .beneath
-                .dir(dir)
-                .and_then(|dir| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
-            match found {
-                Err(Errno::NOENT) => Ok(()),
-                Err(e) => Err(says(&path, e)),
-                Ok(_) => Err(says(&path, Errno::EXIST)),
-            }
+        self.pooled(move |shared| match shared.beneath.stat(&path) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(says(&path, e)),
+            Ok(_) => Err(says(&path, Errno::EXIST)),
         })
         .await
     }
@@ -382,7 +384,7 @@ mod tests {
         rustix::fs::mknodat(
             CWD,
             dir.path().join("x/y/f"),
-            rustix::fs::FileType::Fifo,
+            FileType::Fifo,
             Mode::from_raw_mode(0o600),
             0,
         )
