@@ -304,6 +304,7 @@ async fn a_path_is_nobody_elses() {
             "link/a/b",
             "mine/dangling",
             "inner/x",
+            "inner/deep/x",
             "mine/dangling/x",
         ] {
             refused(&server, taken).await;

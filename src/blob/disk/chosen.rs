@@ -114,7 +114,8 @@ impl Beneath {
         if is_file { Ok(file) } else { Err(Errno::NOENT) }
     }
 
-    /// Removes a file, and the directories above it that are empty then. What is no plain file was put there by somebody else.
+    /// Removes a file, and the directories above it that are empty then; a power cut does not bring it back, since nobody would
+    /// know whose it was. What is no plain file was put there by somebody else.
     fn remove(&self, path: &ChosenPath) -> Result<(), Errno> {
         let (dir, name) = path.split();
         match self.stat(path) {
@@ -134,7 +135,9 @@ impl Beneath {
                 break;
             }
         }
-        Ok(())
+        // Also where it was gone already: whoever removed it may have died before this.
+        let lowest = path.above().chain([""]).find_map(|dir| self.dir(dir).ok());
+        lowest.map_or(Ok(()), fsync)
     }
 
     /// Makes the names of a file and of the directories above it survive a power cut.
