@@ -6,7 +6,7 @@ mod missing;
 pub use self::excess::Excessive;
 pub use self::missing::{Missing, ranges};
 
-use crate::blob::BlobError;
+use crate::blob::BlobError::{self, Fixed, Io, Taken};
 use crate::hooks::Answer;
 use crate::protocol::HeaderError;
 use crate::security::admin::Verdict;
@@ -410,9 +410,7 @@ impl Reject {
             Self::TooManyOpen { .. } | Self::TooManyOpenInAll => (429, "too-many-open"),
             Self::RateLimited { .. } => (429, "rate-limited"),
             Self::ChecksumMismatch => (460, "checksum-mismatch"),
-            Self::Blob(BlobError::Fixed | BlobError::Taken { .. } | BlobError::Io { .. }) => {
-                (500, "storage")
-            }
+            Self::Blob(Fixed | Taken { .. } | Io { .. }) => (500, "storage"),
             Self::Hook { status, code, .. } => (*status, *code),
             Self::HookFailed(_) => (500, "hook-failed"),
             Self::HookDown { head: true } => (423, "hook-down"),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::end::all_files;
 use super::table::{Entry, Image};
 use super::{Inner, More, load};
-use crate::blob::{Blob, BlobError, ChosenPath, File};
+use crate::blob::{Blob, BlobError, ChosenPath, File, Segment};
 use crate::error::Reject;
 use crate::state::{Change, Detail, Mark, Promise};
 use crate::upload::{Record, Status, UploadId};
@@ -98,6 +98,14 @@ impl Image {
             marks.push((Mark::Assembling, true));
         }
         moves
+    }
+}
+
+/// Of a list, its segments.
+pub(super) fn segments_of(blob: &Blob) -> Option<&[Segment]> {
+    match blob {
+        Blob::Segments(segments) => Some(segments),
+        Blob::Own(_) => None,
     }
 }
 

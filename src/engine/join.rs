@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::chosen::segments_of;
 use super::table::{Entry, Image};
 use super::{Engine, Inner, More, View, load, now};
-use crate::blob::{Blob, BlobError, ChosenPath, JoinParts, Segment};
+use crate::blob::{Blob, BlobError, ChosenPath, JoinParts};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::security::user::User;
@@ -494,11 +495,4 @@ struct Parts {
     all_told: bool,
     /// Bytes known so far.
     known: u64,
-}
-
-fn segments_of(blob: &Blob) -> Option<&[Segment]> {
-    match blob {
-        Blob::Segments(segments) => Some(segments),
-        Blob::Own(_) => None,
-    }
 }
