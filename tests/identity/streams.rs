@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{ALICE, As, BOB, create, jwt, two_users, users, with_jwt};
 use crate::progress::stream::Events;
@@ -23,11 +24,16 @@ async fn both(client: &Client, path: &str, token: &str) -> (Watcher, Events) {
     (socket, events)
 }
 
-/// Both have ended, and do not open again.
+/// Both end, and not only when somebody has enough of them.
+async fn end((mut socket, mut events): (Watcher, Events)) {
+    let ends = async { (socket.closed().await, events.try_next().await) };
+    let ends = timeout(Duration::from_secs(40), ends).await;
+    assert_eq!(ends.expect("an end"), (1008, None));
+}
+
+/// Both end, and do not open again.
 async fn are_over(client: &Client, path: &str, token: &str, streams: (Watcher, Events)) {
-    let (mut socket, mut events) = streams;
-    assert_eq!(socket.closed().await, 1008);
-    assert_eq!(events.try_next().await, None);
+    end(streams).await;
     let query = format!("?upload={}&token={token}", id(path));
     let again = client.get(&format!("/progress/events{query}")).await;
     assert_eq!((again.status, again.code.as_str()), (401, "unauthorized"));
@@ -113,7 +119,7 @@ async fn a_sessions_token_that_opens_it_no_more_ends_what_it_opened() {
     let (one, two) = (session().await, session().await);
     let (one, token) = (text(&one, "session_id"), text(&one, "session_token"));
     let (two, other) = (text(&two, "session_id"), text(&two, "session_token"));
-    let (mut socket, mut events) = both(&server, &one, &token).await;
+    let (socket, events) = both(&server, &one, &token).await;
     let (mut more, _) = both(&server, &one, &token).await;
     more.send(&json!({ "subscribe": [two], "token": other }))
         .await;
@@ -121,8 +127,7 @@ async fn a_sessions_token_that_opens_it_no_more_ends_what_it_opened() {
     let carol = format!("[[user]]\nid = \"carol\"\ntoken = \"{token}\"\n");
     std::fs::write(dir.path().join("users.toml"), users(BOB) + &carol).expect("it is written");
     server.reload();
-    assert_eq!(socket.closed().await, 1008);
-    assert_eq!(events.try_next().await, None);
+    end((socket, events)).await;
     // Where another session is followed as well, that goes on, and soon it is the only one.
     let began = Instant::now();
     loop {
