@@ -57,7 +57,7 @@ pub use self::outbox::DeadLetter;
 pub use self::overview::{Amount, Inspection, Label, Storage, Summary, Swept};
 pub use self::recovery::Recovered;
 pub use self::session::{
-    ChunkBody, Chunked, NewSession, Notes, OwnedSession, Priority, Resume, SessionOptions,
+    ChunkBody, Chunked, FarEnd, NewSession, Notes, OwnedSession, Priority, Resume, SessionOptions,
     SessionView,
 };
 

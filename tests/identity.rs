@@ -1,6 +1,7 @@
 //! Identity (`--auth`): who gets in at every door, and that what is another's is as if it were not there.
 
 mod attacks;
+mod streams;
 
 use std::path::Path;
 

@@ -5,5 +5,5 @@ mod events;
 mod latency;
 mod misuse;
 mod sessions;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod watcher;

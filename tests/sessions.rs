@@ -5,6 +5,8 @@ mod bad_input;
 mod chunks;
 mod door;
 mod ends;
+mod faults;
+mod queue;
 
 use highwater::protocol::checksum::Algorithm;
 use highwater::protocol::sha256::Sum;

@@ -9,8 +9,10 @@ use highwater::config::Config;
 use highwater::security::tls::TlsMode;
 use highwater::server;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use self::peer::{Pair, ask, shown};
 use crate::support::{Process, Server, bytes, start_with, until};
@@ -227,8 +229,65 @@ async fn a_body_that_is_cut_under_tls_keeps_what_arrived() {
     .await;
 }
 
+/// What is read of a connection is TLS's, and nothing is while a chunk waits for its turn.
+#[tokio::test]
+async fn a_client_that_goes_while_its_chunk_waits_is_noticed_under_tls() {
+    let (server, pair, _dir) = start(|config| config.session_parallel_chunks = 1).await;
+    let mut asker = pair.connect(server.addr, &[b"http/1.1"]).await;
+    let size = 2 << 20;
+    let asked = json!({"filename": "f", "size": size, "verify": false}).to_string();
+    let asked = format!(
+        "POST /uploads/initialize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{asked}",
+        asked.len()
+    );
+    let answer = ask(&mut asker, &asked).await;
+    let (_, told) = answer.split_once("\r\n\r\n").expect("a body");
+    let told: Value = serde_json::from_str(told).expect("JSON");
+    let text = |name: &str| told[name].as_str().expect("a text");
+    let begin = async |n: u8| {
+        let mut stream = pair.connect(server.addr, &[b"http/1.1"]).await;
+        let head = format!(
+            "POST /uploads/{}/chunks/{n} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+            text("session_id"),
+            text("session_token"),
+            size / 2
+        );
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        stream.write_all(&[7; 1000]).await.expect("it is sent");
+        stream.flush().await.expect("it is sent");
+        stream
+    };
+    let metrics = async |stream: &mut TlsStream<TcpStream>| {
+        ask(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await
+    };
+    let mut holder = begin(1).await;
+    until("it has the place", async || {
+        let mut asker = pair.connect(server.addr, &[b"http/1.1"]).await;
+        metrics(&mut asker)
+            .await
+            .contains("highwater_received_bytes_total 1000\n")
+    })
+    .await;
+    drop(begin(2).await);
+    let began = Instant::now();
+    let mut sent = 1000;
+    while !metrics(&mut asker).await.contains("code=\"body-cut\"} 1\n") {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it is not noticed"
+        );
+        // Who holds the place is not silent, and keeps it.
+        holder.write_all(&[7]).await.expect("it is sent");
+        holder.flush().await.expect("it is sent");
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = ask(&mut holder, &"\u{7}".repeat(size / 2 - sent)).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
 /// As [`ask`], for an answer without a body.
-async fn ask_head(stream: &mut tokio_rustls::client::TlsStream<TcpStream>, head: &str) -> String {
+async fn ask_head(stream: &mut TlsStream<TcpStream>, head: &str) -> String {
     stream.write_all(head.as_bytes()).await.expect("it is sent");
     let mut read = String::new();
     while !read.ends_with("\r\n\r\n") {

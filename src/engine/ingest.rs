@@ -291,7 +291,7 @@ impl Ingest<'_> {
             let before = self.position();
             let written = self.write_once(rest.clone()).await;
             let Err(error) = written else { return Ok(()) };
-            let Some(pause) = pauses.next().filter(|_| retry::may_pass(&error)) else {
+            let Some(pause) = pauses.next().filter(|_| retry::write_may_pass(&error)) else {
                 return Err(error);
             };
             warn!(id = %self.entry.id, %error, ?pause, "a write is tried again");

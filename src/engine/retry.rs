@@ -39,6 +39,12 @@ pub(super) fn may_pass(error: &BlobError) -> bool {
     }
 }
 
+/// The same of a write, whose bytes nobody was told of: they may also be written once more where the disk has failed at them.
+pub(super) fn write_may_pass(error: &BlobError) -> bool {
+    let failed = |source| Errno::from_io_error(source) == Some(Errno::IO);
+    may_pass(error) || matches!(error, BlobError::Io { source, .. } if failed(source))
+}
+
 /// The same of a sync: no space there means bytes that the kernel has given up, and the next sync would call itself a success.
 pub(super) fn sync_may_pass(error: &BlobError) -> bool {
     may_pass(error) && !matches!(error, BlobError::Full)
@@ -90,6 +96,8 @@ mod tests {
         ] {
             assert!(!may_pass(&lasting), "{lasting}");
         }
+        assert!(write_may_pass(&io(Errno::IO)) && write_may_pass(&BlobError::Full));
+        assert!(!sync_may_pass(&io(Errno::IO)) && !write_may_pass(&io(Errno::ROFS)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 //! proves nothing, and so a chunk's record is in the state store before anything of it is told. A chunk without a record is
 //! missing. Its record is made when its first bytes count.
 //!
-//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `places` (how many at a time), `repeat` (one after the end), `finalize`, `look` (what a client sees), `front`
+//! Reading order: here what a session is; `create`, `chunk` (a POST of one), `places` (how many at a time; `far_end`, whether who waits is there still), `repeat` (one after the end), `finalize`, `look` (what a client sees), `front`
 //! (the whole file's hash), `load` (from the state store, and after a loss of power), `end`, `notes` (its directory).
 //!
 //! Locks are taken session first, chunk second; a chunk's writer waits for its session's for a
@@ -14,6 +14,7 @@
 mod chunk;
 mod create;
 mod end;
+mod far_end;
 mod finalize;
 mod front;
 mod load;
@@ -36,6 +37,7 @@ use tokio::sync::Semaphore;
 
 pub use self::chunk::{ChunkBody, Chunked};
 pub use self::create::NewSession;
+pub use self::far_end::FarEnd;
 pub use self::look::{Resume, SessionView};
 pub use crate::upload::Priority;
 

@@ -302,7 +302,9 @@ impl Reply {
             if field(storage, "Path").is_some() {
                 let path = text(storage, "Path")?;
                 let wrong = |why| Fault(format!("ChangeFileInfo.Storage.Path: {path:?}: {why}"));
-                self.path = Some(path.parse().map_err(wrong)?);
+                // An empty one is none, as for tusd.
+                let path = Some(path).filter(|path| !path.is_empty());
+                self.path = path.map(|path| path.parse().map_err(wrong)).transpose()?;
             }
         }
         Ok(())
@@ -401,6 +403,8 @@ mod tests {
         }
         let placed = r#"{"ChangeFileInfo":{"Storage":{"path":"./a/b","Bucket":"x"}}}"#;
         assert_eq!(parse(placed).unwrap().path, "a/b".parse().ok());
+        let unplaced = parse(r#"{"ChangeFileInfo":{"Storage":{"Path":""}}}"#);
+        assert_eq!(unplaced, Ok(Reply::default()));
         let empty = parse(r#"{"ChangeFileInfo":{"MetaData":{}}}"#).unwrap();
         assert_eq!(empty.metadata.as_deref(), Some(&b""[..]));
     }
@@ -424,7 +428,6 @@ mod tests {
             r#"{"ChangeFileInfo":{"ID":7}}"#,
             r#"{"ChangeFileInfo":{"MetaData":{"a b":"c"}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":"../x"}}}"#,
-            r#"{"ChangeFileInfo":{"Storage":{"Path":""}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":7}}}"#,
             r#"{"ChangeFileInfo":{"Storage":"x"}}"#,
         ] {

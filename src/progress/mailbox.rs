@@ -230,6 +230,12 @@ impl Mailbox {
         self.subscriptions.is_empty()
     }
 
+    /// Whether it follows anything.
+    #[must_use]
+    pub fn follows_any(&self) -> bool {
+        self.follows_all || !self.is_empty()
+    }
+
     /// Whether it follows this upload by name.
     #[must_use]
     pub fn follows(&self, id: &UploadId) -> bool {

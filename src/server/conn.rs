@@ -4,8 +4,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::UPGRADE;
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::far::Look;
 use super::first::First;
 use super::share::{Held, Sharing};
 use super::stack::{App, Stack};
 use crate::config::Config;
+use crate::engine::FarEnd;
 use crate::security::auth::Peer;
 use crate::security::rate::turn;
 
@@ -90,14 +92,16 @@ impl Connections {
     /// Serves a connection to its end.
     pub(super) async fn serve<I, A>(&self, io: I, first: First, peer: Option<Peer>, stack: Stack<A>)
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Look + Unpin + Send + 'static,
         A: App,
     {
-        let io = TokioIo::new(Sharing::new(io, self.held.clone()));
+        let far = Arc::<FarEnd>::default();
+        let io = TokioIo::new(Sharing::new(io, self.held.clone(), far.clone()));
         let upgraded = TaskTracker::new();
         let service = Upgradable {
             stack,
             peer,
+            far,
             upgraded: upgraded.clone(),
         };
         let ended = match (&self.h2, first) {
@@ -135,11 +139,12 @@ impl Connections {
     }
 }
 
-/// A connection's stack: a request finds where it came from, and one that asks for another protocol where to leave what will
-/// speak it.
+/// A connection's stack: a request finds where it came from, one that may wait unread its far end, and one that asks for another
+/// protocol where to leave what will speak it.
 struct Upgradable<A> {
     stack: Stack<A>,
     peer: Option<Peer>,
+    far: Arc<FarEnd>,
     upgraded: TaskTracker,
 }
 
@@ -154,6 +159,10 @@ impl<A: App> Service<Request<Incoming>> for Upgradable<A> {
         }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
+        }
+        // An HTTP/2 connection is read all the time.
+        if request.method() == Method::POST && request.version() != Version::HTTP_2 {
+            request.extensions_mut().insert(self.far.clone());
         }
         self.stack.call(request)
     }

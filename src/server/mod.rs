@@ -1,7 +1,7 @@
 //! The server: sockets, connections, and what is around every request. The only place with hyper's wiring.
 //!
 //! Reading order: [`run`] and [`start`] here; `open` (what is below `--upload-dir`); `listen`, `accept`, `places` and `side`
-//! (who accepts, and how many), `first` and `conn` (what a connection speaks; `tls` before that), `stack` and `body` (what is
+//! (who accepts, and how many), `first` and `conn` (what a connection speaks; `tls` before that; `share` and `far`, what is read of it, and what is not), `stack` and `body` (what is
 //! around a request), `routes` and `doors` (whose a request is), `reload` (what changes while it runs), `process` and
 //! `shutdown` (the order of the end).
 
@@ -9,6 +9,7 @@ mod accept;
 mod body;
 mod conn;
 mod doors;
+mod far;
 mod first;
 mod listen;
 mod open;

@@ -11,6 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
+use super::far::Look;
+use crate::engine::FarEnd;
+
 /// What the last reads of all connections may have brought together, about.
 const ALL: usize = 16 << 20;
 /// One connection gets such a part of what is left of that.
@@ -51,12 +54,14 @@ pub(super) struct Sharing<I> {
     /// What the last read brought.
     last: usize,
     all: Arc<Held>,
+    far: Arc<FarEnd>,
 }
 
 impl<I: AsyncRead> Sharing<I> {
-    pub(super) fn new(io: I, all: Arc<Held>) -> Self {
+    pub(super) fn new(io: I, all: Arc<Held>, far: Arc<FarEnd>) -> Self {
         let io = io.take(0);
-        Self { io, last: 0, all }
+        let last = 0;
+        Self { io, last, all, far }
     }
 }
 
@@ -65,6 +70,16 @@ impl<I> Sharing<I> {
         self.all.now.fetch_add(now, Ordering::Relaxed);
         self.all.now.fetch_sub(self.last, Ordering::Relaxed);
         self.last = now;
+    }
+}
+
+impl<I: AsyncRead + Look> Sharing<I> {
+    /// Tells whether the far end has closed. The last read brought what hyper still has of the body, and perhaps a head with it.
+    #[cold]
+    fn look(&self) {
+        if let Some(left) = self.io.get_ref().left() {
+            self.far.has_closed(left.saturating_add(self.last as u64));
+        }
     }
 }
 
@@ -89,7 +104,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Sharing<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sharing<I> {
+impl<I: AsyncRead + AsyncWrite + Look + Unpin> AsyncWrite for Sharing<I> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,6 +126,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sharing<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes after each look at a request, also while it reads and writes nothing.
+        if self.far.is_asked() {
+            self.look();
+        }
         Pin::new(self.get_mut().io.get_mut()).poll_flush(cx)
     }
 
@@ -127,13 +146,13 @@ mod tests {
     async fn a_read_brings_less_where_much_is_held() {
         let all = Arc::new(Held::new(None));
         let sent = vec![7; 4 << 20];
-        let mut alone = Sharing::new(&sent[..], all.clone());
+        let mut alone = Sharing::new(&sent[..], all.clone(), Arc::default());
         let mut buffer = vec![0; 4 << 20];
         let alone_gets = alone.read(&mut buffer).await.unwrap();
         assert_eq!(alone_gets, (1 << 20) - 1);
         let mut others = Vec::new();
         for _ in 0..1000 {
-            let mut other = Sharing::new(&sent[..], all.clone());
+            let mut other = Sharing::new(&sent[..], all.clone(), Arc::default());
             let got = other.read(&mut buffer).await.unwrap();
             assert!(got >= LEAST, "{got}");
             others.push(other);
@@ -155,7 +174,7 @@ mod tests {
             (1 << 40, (1 << 20) - 1),
         ] {
             let all = Arc::new(Held::new(Some(turn)));
-            let mut io = Sharing::new(&sent[..], all);
+            let mut io = Sharing::new(&sent[..], all, Arc::default());
             assert_eq!(io.read(&mut buffer).await.unwrap(), brings);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -214,7 +215,7 @@ async fn nothing(_: Request<RequestBody>) -> Result<Response<ResponseBody>, Infa
 }
 
 /// A socket that can move from one runtime to another.
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sized + 'static {
     type Loose: Send + 'static;
     /// Sets what a fresh socket needs.
     fn tune(&self, unread: Duration);

@@ -43,6 +43,7 @@ where
         } else {
             MAX_WAITING
         },
+        far_end: head.extensions.get().cloned(),
         pace: visitor.pace(),
     };
     let chunked = door.engine.chunk(&owned, number, chunk, body).await?;

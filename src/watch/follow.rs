@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Settings;
 use crate::clock::now;
@@ -17,10 +19,22 @@ use crate::protocol::bearer;
 use crate::security::admin::Visitor;
 use crate::security::auth::{Auth, Unauthorized, Who};
 use crate::security::user::User;
-use crate::upload::UploadId;
+use crate::upload::{UploadId, UserId};
 
 /// Instead of an id: every upload. No id can be that.
 const ALL: &str = "*";
+
+/// How often it is looked at whether what a client showed is still good: it ends, or is taken back.
+const LOOK: Duration = Duration::from_secs(5);
+/// So many of a user's tokens are looked at: one that is about to end, and those that were shown in its place.
+const PROOFS: usize = 4;
+
+/// When to look.
+pub(super) fn looks() -> Interval {
+    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
 
 /// What stands in the head of a request.
 #[derive(Debug, Default)]
@@ -80,6 +94,10 @@ pub(super) struct Follower {
     named: Option<Arc<User>>,
     tokens: Vec<String>,
     most: usize,
+    /// The users that it was, but for one whom a proxy names, and what showed that.
+    proofs: HashMap<UserId, Vec<String>>,
+    /// What a session's token alone opened, with the token.
+    keys: HashMap<UploadId, String>,
 }
 
 impl Follower {
@@ -91,7 +109,7 @@ impl Follower {
         head: &Parts,
         tokens: Vec<String>,
     ) -> Result<Self, Reject> {
-        let follower = Self {
+        let mut follower = Self {
             engine: engine.clone(),
             mailbox: engine.mailbox(),
             visitor: settings.guard.watcher(head),
@@ -99,9 +117,12 @@ impl Follower {
             named: settings.gate.auth().named(head)?,
             tokens,
             most: settings.max_subscriptions,
+            proofs: HashMap::new(),
+            keys: HashMap::new(),
         };
         // Who shows its token in a message is nobody yet.
         let who = follower.who().unwrap_or_default();
+        follower.is(&who);
         settings.gate.let_in(head, false, Ok(who))?;
         Ok(follower)
     }
@@ -109,6 +130,50 @@ impl Follower {
     /// Who follows, by all that was shown up to now.
     pub(super) fn who(&self) -> Result<Who, Unauthorized> {
         self.auth.of(self.named.clone(), self.shown())
+    }
+
+    /// Keeps in mind which user it is, and by what.
+    fn is(&mut self, who: &Who) {
+        let Some(user) = who.user().filter(|user| self.named.as_ref() != Some(user)) else {
+            return;
+        };
+        let proofs = self.proofs.entry(user.id.clone()).or_default();
+        for token in &self.tokens {
+            if !proofs.contains(token) && is_of(&self.auth, token, &user.id) {
+                proofs.push(token.clone());
+            }
+        }
+        proofs.drain(..proofs.len().saturating_sub(PROOFS));
+    }
+
+    /// Whether what was shown is still good. What a session's token opened, and does not any more, is followed no more.
+    pub(super) async fn may_go_on(&mut self) -> bool {
+        let shows = |(user, proofs): (&UserId, &Vec<String>)| {
+            proofs.iter().any(|token| is_of(&self.auth, token, user))
+        };
+        if !self.proofs.iter().all(shows) {
+            return false;
+        }
+        let mut shut = Vec::new();
+        for (id, token) in &self.keys {
+            let opened = match self.auth.of(None, [token.as_str()]) {
+                Ok(who) => self.engine.permit(id, &who).await,
+                Err(unauthorized) => Err(unauthorized.into()),
+            };
+            // A storage error says nothing of the token.
+            if matches!(opened, Err(Reject::NotFound | Reject::Unauthorized)) {
+                shut.push(id.clone());
+            }
+        }
+        for id in &shut {
+            self.leave(id);
+        }
+        shut.is_empty() || self.mailbox.follows_any()
+    }
+
+    fn leave(&mut self, id: &UploadId) {
+        self.mailbox.unsubscribe(id);
+        self.keys.remove(id);
     }
 
     /// Resolves when the server stops.
@@ -142,7 +207,7 @@ impl Follower {
         for text in &request.unsubscribe {
             match text.parse() {
                 _ if text == ALL => self.mailbox.unsubscribe_all(),
-                Ok(id) => self.mailbox.unsubscribe(&id),
+                Ok(id) => self.leave(&id),
                 Err(_) => refused.push(refusal(text, &Reject::NotFound)),
             }
         }
@@ -159,26 +224,16 @@ impl Follower {
             return refused;
         }
         let who = self.who();
+        if let Ok(who) = &who {
+            self.is(who);
+        }
         for id in &request.subscribe {
             let since = request.since.get(id).copied();
-            refused.extend(self.follow(id, since, &who).await);
+            if let Err(reject) = self.follow(id, since, &who).await {
+                refused.push(refusal(id, &reject));
+            }
         }
         refused
-    }
-
-    /// Follows an upload; the answer says why not. One that is not there, one of somebody else, and what is no id at all
-    /// are answered alike. `who` is of now: a token may have ended since it was shown.
-    pub(super) async fn follow(
-        &mut self,
-        text: &str,
-        since: Option<u64>,
-        who: &Result<Who, Unauthorized>,
-    ) -> Option<String> {
-        let reject = match self.try_follow(text, since, who).await {
-            Ok(()) => return None,
-            Err(reject) => reject,
-        };
-        Some(refusal(text, &reject))
     }
 
     /// # Errors
@@ -191,7 +246,11 @@ impl Follower {
         self.tokens.iter().map(String::as_str)
     }
 
-    async fn try_follow(
+    /// Follows an upload. `who` is of now: a token may have ended since it was shown.
+    ///
+    /// # Errors
+    /// Why not. One that is not there, one of somebody else, and what is no id at all are answered alike.
+    pub(super) async fn follow(
         &mut self,
         text: &str,
         since: Option<u64>,
@@ -207,11 +266,23 @@ impl Follower {
             return Err(Reject::TooManySubscriptions { most: self.most });
         }
         let who = who.as_ref().map_err(|unauthorized| *unauthorized)?;
-        self.engine.permit(&id, who).await?;
-        self.engine.watch(&mut self.mailbox, &id, since).await
+        let key = self.engine.opened(&id, who).await?.map(str::to_owned);
+        self.engine.watch(&mut self.mailbox, &id, since).await?;
+        match key {
+            Some(key) => self.keys.insert(id, key),
+            None => self.keys.remove(&id),
+        };
+        Ok(())
     }
 }
 
-fn refusal(text: &str, reject: &Reject) -> String {
+/// Whether a token is this user's.
+fn is_of(auth: &Auth, token: &str, user: &UserId) -> bool {
+    let who = auth.of(None, [token]);
+    who.is_ok_and(|who| who.user().is_some_and(|shown| shown.id == *user))
+}
+
+/// The message that says why an upload is not followed.
+pub(super) fn refusal(text: &str, reject: &Reject) -> String {
     event::error(Some(text), now(), reject.wire().1, &reject.detail())
 }

@@ -12,9 +12,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use tokio::time::timeout;
+use tokio::time::{Interval, sleep};
 
-use super::follow::{Asked, Follower};
+use super::follow::{Asked, Follower, looks, refusal};
 use crate::answer::{BoxError, ResponseBody};
 use crate::error::Reject;
 use crate::progress::Told;
@@ -30,6 +30,7 @@ const FRAME: usize = 16 << 10;
 /// A stream of events, while it lasts.
 struct Events {
     follower: Follower,
+    looks: Interval,
     /// What is sent before anything else.
     first: String,
     /// The last number told of each upload of the query.
@@ -52,15 +53,22 @@ pub(super) async fn answer(
     let mut first = String::from("retry: 1000\n\n");
     let mut numbers = Vec::with_capacity(asked.uploads.len());
     let who = follower.who();
+    let mut strangers = 0;
     for (at, text) in asked.uploads.iter().enumerate() {
         let since = known.as_ref().map(|known| known[at]);
-        if let Some(refused) = follower.follow(text, since, &who).await {
-            write(&mut first, None, &refused);
+        if let Err(reject) = follower.follow(text, since, &who).await {
+            strangers += usize::from(matches!(reject, Reject::Unauthorized));
+            write(&mut first, None, &refusal(text, &reject));
         }
         numbers.push((text.parse().ok(), since.unwrap_or(0)));
     }
+    // A browser that comes back with a token that has ended would do so for ever.
+    if strangers == asked.uploads.len() {
+        return Err(Reject::Unauthorized);
+    }
     let events = Events {
         follower,
+        looks: looks(),
         first,
         numbers,
     };
@@ -83,19 +91,26 @@ pub(super) async fn answer(
 }
 
 impl Events {
-    /// What is next to be sent; `None` when the server stops, and clients are to come back to the next one.
+    /// What is next to be sent; `None` when the server stops, and clients are to come back to the next one, or when what the
+    /// client showed is not good any more.
     async fn next(&mut self) -> Option<String> {
         let first = std::mem::take(&mut self.first);
         if !first.is_empty() {
             return Some(first);
         }
         let stopping = self.follower.stopping();
-        let mut told = tokio::select! {
-            () = stopping => return None,
-            told = timeout(HEARTBEAT, self.follower.next()) => match told {
-                Ok(told) => told,
-                Err(_) => return Some(":\n\n".into()),
-            },
+        let heartbeat = sleep(HEARTBEAT);
+        tokio::pin!(stopping, heartbeat);
+        let mut told = loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return None,
+                _ = self.looks.tick() => if !self.follower.may_go_on().await {
+                    return None;
+                },
+                told = self.follower.next() => break told,
+                () = &mut heartbeat => return Some(":\n\n".into()),
+            }
         };
         let mut text = String::new();
         loop {

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
-use super::follow::{Asked, Follower};
+use super::follow::{Asked, Follower, looks, refusal};
 use crate::answer::{ResponseBody, empty};
 use crate::error::Reject;
 use crate::progress::Told;
@@ -162,18 +162,20 @@ impl Session {
     async fn speak(&mut self, asked: Asked) -> End {
         let who = self.follower.who();
         for text in &asked.uploads {
-            if let Some(refused) = self.follower.follow(text, None, &who).await
-                && let Some(end) = self.send(Message::text(refused)).await
+            if let Err(reject) = self.follower.follow(text, None, &who).await
+                && let Some(end) = self.send(Message::text(refusal(text, &reject))).await
             {
                 return end;
             }
         }
         let mut ping = interval(self.patience / 3);
+        let mut looks = looks();
         loop {
             let end = tokio::select! {
                 message = self.socket.next() => self.received(message).await,
                 told = self.follower.next() => self.pass_on(told).await,
                 _ = ping.tick() => self.ping().await,
+                _ = looks.tick() => self.look().await,
             };
             if let Some(end) = end {
                 return end;
@@ -230,6 +232,14 @@ impl Session {
             return Some(End::Close(CloseCode::Policy, "no answer to a ping"));
         }
         self.send(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn look(&mut self) -> Option<End> {
+        let good = self.follower.may_go_on().await;
+        (!good).then_some(End::Close(
+            CloseCode::Policy,
+            "the credential is not valid any more",
+        ))
     }
 
     async fn send(&mut self, message: Message) -> Option<End> {

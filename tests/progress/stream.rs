@@ -12,7 +12,7 @@ use crate::support::http2::Http2;
 use crate::support::{Client, Conn, id, start};
 
 /// A stream, over HTTP/1.1, as a browser reads it.
-pub(super) struct Events {
+pub(crate) struct Events {
     conn: Conn,
     text: String,
     /// The last `id`.
@@ -20,7 +20,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) async fn open(client: &Client, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(client: &Client, query: &str, headers: &[(&str, &str)]) -> Self {
         let mut conn = client.connect().await;
         let addr = client.addr;
         let mut head = format!("GET /progress/events{query} HTTP/1.1\r\nHost: {addr}\r\n");
@@ -58,7 +58,7 @@ impl Events {
     }
 
     /// The next message; `None` at the end of the stream.
-    pub(super) async fn try_next(&mut self) -> Option<Value> {
+    pub(crate) async fn try_next(&mut self) -> Option<Value> {
         loop {
             // Chunks of the coding end lines of their own in between, which are no fields.
             while let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -75,17 +75,18 @@ impl Events {
                     return Some(serde_json::from_str(&data).expect("JSON"));
                 }
             }
-            if !self.more().await {
+            // The last chunk, or the connection's end.
+            if self.text.ends_with("\r\n0\r\n\r\n") || !self.more().await {
                 return None;
             }
         }
     }
 
-    pub(super) async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         self.try_next().await.expect("a message")
     }
 
-    pub(super) async fn until(&mut self, event: &str) -> Value {
+    pub(crate) async fn until(&mut self, event: &str) -> Value {
         loop {
             let one = self.next().await;
             if one["event"] == event {

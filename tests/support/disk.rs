@@ -1,12 +1,14 @@
 //! File systems of their own, for what a test must not do to the machine's: fill them, freeze them, break them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest that a disk stays frozen, whatever becomes of the test and of its process.
 const THAW: Duration = Duration::from_secs(5);
@@ -181,6 +183,58 @@ impl ReadOnly {
 impl Drop for ReadOnly {
     fn drop(&mut self) {
         quietly("umount", &[Path::new("-l"), &self.0]);
+    }
+}
+
+/// Writes of a process to a file, which fail as on a disk that is broken. They succeed again when dropped.
+pub struct Broken {
+    strace: Child,
+    /// It would end without anybody to tell whom it follows.
+    _said: BufReader<ChildStderr>,
+}
+
+impl Broken {
+    /// Every write of `process` to `file`.
+    pub fn writes(process: u32, file: &Path) -> Self {
+        Self::some(process, file, "")
+    }
+
+    /// The first write of each thread.
+    pub fn first_writes(process: u32, file: &Path) -> Self {
+        Self::some(process, file, ":when=1")
+    }
+
+    fn some(process: u32, file: &Path, when: &str) -> Self {
+        let mut strace = Command::new("strace")
+            .args(["-f", "-o", "/dev/null", "-e", "trace=pwrite64", "-e"])
+            .arg(format!("inject=pwrite64:error=EIO{when}"))
+            .arg("-P")
+            .arg(file)
+            .args(["-p", &process.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("strace: {error}; apt-get install -y strace"));
+        let said = strace.stderr.take().expect("stderr");
+        let mut said = BufReader::new(said);
+        let mut line = String::new();
+        while !line.contains("attached") {
+            line.clear();
+            let read = said.read_line(&mut line).expect("it says something");
+            assert!(read > 0, "strace ended");
+        }
+        Self {
+            strace,
+            _said: said,
+        }
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        // Not by SIGKILL: it lets go of what it holds.
+        let _ = kill_process(Pid::from_child(&self.strace), Signal::TERM);
+        let _ = self.strace.wait();
     }
 }
 

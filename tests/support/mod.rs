@@ -73,6 +73,11 @@ impl Server {
         stored_files(&self.data())
     }
 
+    /// Has it read its files anew.
+    pub fn reload(&self) {
+        self.running.as_ref().expect("it runs").reload();
+    }
+
     /// Stops gracefully and starts again over the same directory.
     pub async fn restart(&mut self) {
         self.stop().await;

@@ -14,7 +14,7 @@ use super::super::end::close_well;
 use super::super::ingest::{Ended, Ingest};
 use super::super::table::{Entry, Live};
 use super::super::{Engine, Inner, More, PATIENCE, now};
-use super::{Busy, ChunkOf, OwnedSession, Session};
+use super::{Busy, ChunkOf, FarEnd, OwnedSession, Session};
 use crate::config::Durability;
 use crate::error::Reject;
 use crate::lock::Guard;
@@ -34,6 +34,8 @@ pub struct ChunkBody {
     pub sum: Option<Sum>,
     /// It waits for its turn, unless so many wait already.
     pub waiting: usize,
+    /// Of its connection, where that is not read while it waits.
+    pub far_end: Option<Arc<FarEnd>>,
     /// How fast it may come in; `None`: as it likes.
     pub pace: Option<Pace>,
 }
@@ -60,7 +62,7 @@ impl Engine {
     ///
     /// # Errors
     /// Before the body is read: `NotFound` and the like, `HashRequired`, `ChunkTooShort`, `ChunkTooLong`, `TooManyWaiting`,
-    /// `Locked`. After it: the same two, `ChecksumMismatch`, `ChunkDiffers`, `ChunkCut`, `IdleRequest`, what storage says. Nothing
+    /// `Locked`, and `ChunkCut` for one whose client went while it waited. After it: the same two, `ChecksumMismatch`, `ChunkDiffers`, `ChunkCut`, `IdleRequest`, what storage says. Nothing
     /// is kept then.
     pub async fn chunk<B>(
         &self,
@@ -87,7 +89,7 @@ impl Engine {
             _ => {}
         }
         // Here, and not in the task below: an HTTP/2 stream that is reset while it waits gives its place in the queue up.
-        let place = self.inner.place(session, number, chunk.waiting).await?;
+        let place = self.inner.place(session, number, &chunk).await?;
         let (inner, entry) = (self.inner.clone(), owned.entry.clone());
         self.inner
             .run(async move {

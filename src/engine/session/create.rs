@@ -73,6 +73,14 @@ impl Engine {
     /// `NotFound` for what is another's as for what is not there; `Unauthorized` for whoever is no user and shows no token of it, whether
     /// there is such an upload or not; what storage says.
     pub async fn permit(&self, id: &UploadId, who: &Who) -> Result<(), Reject> {
+        self.opened(id, who).await.map(drop)
+    }
+
+    /// The same, with the token of a session that opens it, where nothing else does.
+    ///
+    /// # Errors
+    /// As [`Engine::permit`].
+    pub async fn opened<'w>(&self, id: &UploadId, who: &'w Who) -> Result<Option<&'w str>, Reject> {
         let refused = || {
             if who.is_known() {
                 Reject::NotFound
@@ -99,13 +107,13 @@ impl Engine {
             }
         };
         let owns = who.owns(entry.image().record.owner.as_ref());
-        let permitted = match entry.session() {
-            Some(session) => {
-                who.tokens().any(|token| session.admits(token)) || (owns && who.user().is_some())
+        match entry.session() {
+            Some(session) if !owns || who.user().is_none() => {
+                let token = who.tokens().find(|token| session.admits(token));
+                token.map(Some).ok_or_else(refused)
             }
-            None => owns,
-        };
-        permitted.then_some(()).ok_or_else(refused)
+            _ => owns.then_some(None).ok_or_else(refused),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::super::Inner;
 use super::super::append::{MOMENT, SILENCE};
-use super::Session;
+use super::{ChunkBody, FarEnd, Session};
 use crate::error::Reject;
 
 /// Those who wait, by the chunk that they bring, and what tells them that another brings the same.
@@ -21,26 +21,29 @@ impl Inner {
     /// A place among the chunks that are taken in. Where all are taken it waits for one, unless too many wait already; those
     /// who hold one and are silent are asked for theirs.
     ///
-    /// While it waits, nothing is read from its connection, and an HTTP/1 client that goes away is not noticed: it keeps its
-    /// place in the queue until the chunk comes again, or until its turn, when its body ends at once or is silent.
+    /// While it waits, nothing is read from its connection. An HTTP/1 client that goes away is noticed by a look at the socket,
+    /// unless more of its bytes are on their way than fit there, its end behind them: such a one keeps its place in the queue
+    /// until the chunk comes again, or until its turn, when its body ends at once or is silent.
     pub(super) async fn place(
         &self,
         session: &Session,
         number: u32,
-        most: usize,
+        chunk: &ChunkBody,
     ) -> Result<OwnedSemaphorePermit, Reject> {
         if let Ok(place) = session.places.clone().try_acquire_owned() {
             return Ok(place);
         }
-        let waiting = Waiting::among(&session.waiting, number, most)?;
+        let waiting = Waiting::among(&session.waiting, number, chunk.waiting)?;
+        let gone = gone(chunk.far_end.as_deref(), session.size_of(number));
         let free = session.places.clone().acquire_owned();
-        tokio::pin!(free);
+        tokio::pin!(free, gone);
         loop {
             tokio::select! {
                 biased;
                 place = &mut free => return place.map_err(|_| Reject::Stopping),
                 () = waiting.newer.notified() => return Err(Reject::Locked),
                 () = self.stop.cancelled() => return Err(Reject::Stopping),
+                () = &mut gone => return Err(Reject::ChunkCut),
                 () = self.free_silent(session, number) => {}
             }
         }
@@ -57,6 +60,14 @@ impl Inner {
             }
             _ => tokio::time::sleep(SILENCE.saturating_sub(silent).max(MOMENT)).await,
         }
+    }
+}
+
+/// Resolves when whoever sends a chunk of `size` bytes has gone before it sent all of them.
+async fn gone(far_end: Option<&FarEnd>, size: u64) {
+    match far_end {
+        Some(far_end) => far_end.gone_before(size).await,
+        None => std::future::pending().await,
     }
 }
 

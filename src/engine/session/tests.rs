@@ -36,6 +36,7 @@ async fn send(engine: &Engine, owned: &OwnedSession, n: u32) -> Result<Chunked, 
         length: Some(CHUNK),
         sum: None,
         waiting: 1,
+        far_end: None,
         pace: None,
     };
     let bytes = vec![7; usize::try_from(CHUNK).expect("a length")];
