@@ -21,12 +21,15 @@ const LAYERS: &[&[&str]] = &[
 const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_rustls", &["hooks/http.rs"]),
-    ("hyper_util", &["server", "watch/ws.rs", "hooks/http.rs"]),
+    (
+        "hyper_util",
+        &["server", "watch/ws.rs", "hooks/bounded.rs", "hooks/http.rs"],
+    ),
     ("redis", &["hooks/redis.rs"]),
     ("rustls", &["hooks/http.rs", "security/tls.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
     ("tokio_rustls", &["server", "security/tls.rs"]),
-    ("tower", &["server"]),
+    ("tower", &["server", "hooks/http.rs"]),
     (
         "http",
         &[
