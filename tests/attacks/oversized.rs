@@ -208,7 +208,7 @@ async fn json_of_a_session() {
     let mut conn = server.connect().await;
     let head = "POST /uploads/initialize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n";
     conn.send(head.as_bytes()).await;
-    let blanks = [b' '; 64 << 10];
+    let blanks = [b' '; 16 << 10];
     let sending = async { while conn.stream.write_all(&blanks).await.is_ok() {} };
     timeout(PATIENCE, sending)
         .await
@@ -254,7 +254,7 @@ async fn bodies() {
          Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n"
     );
     conn.send(head.as_bytes()).await;
-    let piece = [7; 64 << 10];
+    let piece = [7; 16 << 10];
     let sending = async { while conn.stream.write_all(&piece).await.is_ok() {} };
     timeout(PATIENCE, sending)
         .await

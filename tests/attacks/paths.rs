@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use highwater::config::{AuthMode, Config, SniffMode};
+use percent_encoding::NON_ALPHANUMERIC;
 use serde_json::json;
 
 use crate::support::client::Request;
@@ -147,7 +148,8 @@ async fn of_sessions_and_of_what_is_watched() {
     let server = serve(|_| {}).await;
     let session = server.session_of(b"x").await;
     for name in EVIL {
-        let coded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let coded = percent_encoding::percent_encode(name.as_bytes(), NON_ALPHANUMERIC);
+        let coded = coded.to_string();
         let plain: String = name
             .chars()
             .filter(|c| !c.is_control() && *c != ' ')

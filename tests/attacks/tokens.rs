@@ -80,32 +80,29 @@ async fn missing(server: &Server) -> String {
     post.send().await.json()["detail"].to_string()
 }
 
-#[tokio::test]
-async fn of_a_secret() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let key = dir.path().join("key");
-    std::fs::write(&key, SECRET).expect("it is written");
-    let server = serve(&key).await;
-    let good = signed(HS256, &claims().to_string(), SECRET);
-    let post = server.tus("POST", "/files/").header("Upload-Length", 5);
-    let path = post.bearing(&good).send().await.location_path();
-    let by_head = |head: &str| signed(head, &claims().to_string(), SECRET);
-    let by_claims = |claims: &str| signed(HS256, claims, SECRET);
+fn by_head(head: &str) -> String {
+    signed(head, &claims().to_string(), SECRET)
+}
+
+fn by_claims(claims: &str) -> String {
+    signed(HS256, claims, SECRET)
+}
+
+/// No algorithm, another one than the key's, or none to be sure of.
+fn algorithms() -> Vec<String> {
     let none = |alg: &str, end: &str| {
         let head = BASE64.encode(format!(r#"{{"alg":"{alg}"}}"#));
         format!("{head}.{}.{end}", BASE64.encode(claims().to_string()))
     };
+    let good = by_claims(&claims().to_string());
     let (_, signature) = good.rsplit_once('.').expect("a signature");
-    let text = claims().to_string();
-    let inner = &text[..text.len() - 1];
-    let mut lies = vec![
-        // No algorithm, in every spelling, with and without a signature.
+    let (open, close) = ("[".repeat(9000), "]".repeat(9000));
+    vec![
         none("none", ""),
         none("None", ""),
         none("NONE", signature),
         none("nOnE", "AA"),
         none("", ""),
-        // Another one than the key's.
         by_head(r#"{"alg":"HS384"}"#),
         by_head(r#"{"alg":"hs256"}"#),
         by_head(r#"{"alg":"RS256"}"#),
@@ -117,105 +114,112 @@ async fn of_a_secret() {
         by_head(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#),
         by_head("{}"),
         by_head(""),
-        by_head(&format!(
-            r#"{{"alg":"HS256","x":{}1{}}}"#,
-            "[".repeat(9000),
-            "]".repeat(9000)
-        )),
-        // Another key, a forgotten one, one that the token brings along or says where to find.
-        signed(HS256, &text, OTHER),
-        signed(HS256, &text, b""),
-        signed(
-            r#"{"alg":"HS256","kid":"../../../../dev/null"}"#,
-            &text,
-            b"",
-        ),
-        signed(r#"{"alg":"HS256","kid":"' UNION SELECT 'x"}"#, &text, b"x"),
-        signed(
-            r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"}}"#,
-            &text,
-            &[0; 3],
-        ),
-        signed(
-            r#"{"alg":"HS256","jku":"http://127.0.0.1:1/"}"#,
-            &text,
-            OTHER,
-        ),
-        signed(
-            r#"{"alg":"HS256","x5u":"http://127.0.0.1:1/"}"#,
-            &text,
-            OTHER,
-        ),
-        // For somebody else, by somebody else, over, not yet, for ever.
-        by_claims(&with("aud", json!("downloads"))),
-        by_claims(&with("aud", json!("UPLOADS"))),
-        by_claims(&with("aud", json!("uploads "))),
-        by_claims(&with("aud", json!(["downloads", "x"]))),
-        by_claims(&with("aud", json!([]))),
-        by_claims(&with("aud", json!({"uploads": true}))),
-        by_claims(&with("aud", Value::Null)),
-        by_claims(&with("iss", json!("https://id.example.evil"))),
-        by_claims(&with("iss", Value::Null)),
-        by_claims(&with("exp", json!(soon() - 3600))),
-        by_claims(&with("exp", json!(0))),
-        by_claims(&with("exp", json!(-1))),
-        by_claims(&with("exp", json!(1e300))),
-        by_claims(&with("exp", json!("9999999999"))),
-        by_claims(&with("exp", Value::Null)),
-        by_claims(&with("nbf", json!(soon()))),
-        by_claims(&with("nbf", json!(u64::MAX))),
-        // Nobody, and who cannot be.
-        by_claims(&with("sub", Value::Null)),
-        by_claims(&with("sub", json!(""))),
-        by_claims(&with("sub", json!(["alice"]))),
-        by_claims(&with("sub", json!("alice\u{0}"))),
-        by_claims(&with("sub", json!("a".repeat(10_000)))),
-        // A claim twice.
+        by_head(&format!(r#"{{"alg":"HS256","x":{open}1{close}}}"#)),
+    ]
+}
+
+/// Another key, none, one that the token brings along or says where to find.
+fn keys() -> Vec<String> {
+    let by = |head: &str, secret: &[u8]| signed(head, &claims().to_string(), secret);
+    let file = r#"{"alg":"HS256","kid":"../../../../dev/null"}"#;
+    let brought = r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"}}"#;
+    let elsewhere = |name: &str| format!(r#"{{"alg":"HS256","{name}":"http://127.0.0.1:1/"}}"#);
+    vec![
+        by(HS256, OTHER),
+        by(HS256, b""),
+        by(file, b""),
+        by(r#"{"alg":"HS256","kid":"' UNION SELECT 'x"}"#, b"x"),
+        by(brought, &[0; 3]),
+        by(&elsewhere("jku"), OTHER),
+        by(&elsewhere("x5u"), OTHER),
+    ]
+}
+
+/// For somebody else, by somebody else, over, not yet, without an end; nobody, and who cannot be.
+fn values() -> Vec<String> {
+    let all = [
+        ("aud", json!("downloads")),
+        ("aud", json!("UPLOADS")),
+        ("aud", json!("uploads ")),
+        ("aud", json!(["downloads", "x"])),
+        ("aud", json!([])),
+        ("aud", json!({"uploads": true})),
+        ("aud", Value::Null),
+        ("iss", json!("https://id.example.evil")),
+        ("iss", Value::Null),
+        ("exp", json!(soon() - 3600)),
+        ("exp", json!(0)),
+        ("exp", json!(-1)),
+        ("exp", json!(1e300)),
+        ("exp", json!("9999999999")),
+        ("exp", Value::Null),
+        ("nbf", json!(soon())),
+        ("nbf", json!(u64::MAX)),
+        ("sub", Value::Null),
+        ("sub", json!("")),
+        ("sub", json!(["alice"])),
+        ("sub", json!("alice\u{0}")),
+        ("sub", json!("a".repeat(10_000))),
+        ("upload_quota", json!("much")),
+    ];
+    let lie = |(name, value)| by_claims(&with(name, value));
+    all.into_iter().map(lie).collect()
+}
+
+/// A claim twice, no object, a deep one; the parts of a good one in other forms.
+fn forms() -> Vec<String> {
+    let text = claims().to_string();
+    let inner = &text[..text.len() - 1];
+    let good = by_claims(&text);
+    let parts: Vec<&str> = good.split('.').collect();
+    let [head, body, signature] = parts[..] else {
+        panic!("{good}")
+    };
+    vec![
         by_claims(&format!(r#"{inner},"sub":"bob"}}"#)),
         by_claims(&format!(r#"{inner},"exp":99999999999}}"#)),
         by_claims(&format!(r#"{inner},"aud":"uploads"}}"#)),
-        // What is no object, or goes deep.
         by_claims("[]"),
         by_claims("null"),
         by_claims(&"[".repeat(20_000)),
         by_claims(&format!("{text} x")),
-        by_claims(&with("upload_quota", json!("much"))),
-    ];
-    // Its parts in other forms.
-    let parts: Vec<&str> = good.split('.').collect();
-    lies.extend([
-        format!("{}.{}", parts[0], parts[1]),
+        format!("{head}.{body}"),
         format!("{good}."),
-        format!("{good}.{}", parts[2]),
-        format!("{}=.{}.{}", parts[0], parts[1], parts[2]),
-        format!("{}.{}.{}=", parts[0], parts[1], parts[2]),
-        format!("{}.{}.{}", parts[0], parts[1], &parts[2][..42]),
-        format!("{}.{}.{}", parts[0], parts[1], parts[2].to_uppercase()),
-        format!("{},{good}", parts[2]),
+        format!("{good}.{signature}"),
+        format!("{head}=.{body}.{signature}"),
+        format!("{head}.{body}.{signature}="),
+        format!("{head}.{body}.{}", &signature[..42]),
+        format!("{head}.{body}.{}", signature.to_uppercase()),
+        format!("{signature},{good}"),
         ".".repeat(100_000),
-    ]);
-    for lie in lies {
+    ]
+}
+
+#[tokio::test]
+async fn of_a_secret() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = dir.path().join("key");
+    std::fs::write(&key, SECRET).expect("it is written");
+    let server = serve(&key).await;
+    let good = by_claims(&claims().to_string());
+    let post = server.tus("POST", "/files/").header("Upload-Length", 5);
+    let path = post.bearing(&good).send().await.location_path();
+    for lie in [algorithms(), keys(), values(), forms()].concat() {
         let shown = BASE64.decode(lie.split('.').nth(1).unwrap_or_default());
         let shown = String::from_utf8_lossy(&shown.unwrap_or_default()).into_owned();
-        assert_eq!(
-            said(&server, &path, &lie).await,
-            [401; 4],
-            "{lie:.60} {shown:.200}"
-        );
+        let told = said(&server, &path, &lie).await;
+        assert_eq!(told, [401; 4], "{lie:.60} {shown:.200}");
     }
     // And what is no lie.
-    for true_one in [
-        good.clone(),
+    for honest in [
+        good,
         by_claims(&with("aud", json!(["x", "uploads"]))),
         by_claims(&with("exp", json!(u64::MAX))),
         by_claims(&with("nbf", json!(1))),
         by_head(r#"{"alg":"HS256","kid":"anything","jku":"http://127.0.0.1:1/"}"#),
     ] {
-        assert_eq!(
-            said(&server, &path, &true_one).await,
-            [200, 404, 201, 400],
-            "{true_one}"
-        );
+        let told = said(&server, &path, &honest).await;
+        assert_eq!(told, [200, 404, 201, 400], "{honest}");
     }
 }
 
