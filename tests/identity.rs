@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use crate::support::client::Request;
 use crate::support::{Client, Process, Server, start_with, until};
 
-const ALICE: &str = "alices-token-of-some-length";
-const BOB: &str = "bobs-token-of-another-length";
-const SECRET: &str = "a secret of at least thirty-two bytes";
+pub(crate) const ALICE: &str = "alices-token-of-some-length";
+pub(crate) const BOB: &str = "bobs-token-of-another-length";
+pub(crate) const SECRET: &str = "a secret of at least thirty-two bytes";
 
-fn users(bob: &str) -> String {
+pub(crate) fn users(bob: &str) -> String {
     format!(
         "[[user]]\nid = \"alice\"\ntoken = \"{ALICE}\"\nmax_size = \"1MiB\"\n\n[[user]]\nid = \"bob\"\ntoken = \"{bob}\"\n"
     )
 }
 
 /// A server that tells Alice from Bob by their tokens.
-async fn two_users() -> (Server, tempfile::TempDir) {
+pub(crate) async fn two_users() -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("users.toml");
     std::fs::write(&file, users(BOB)).expect("it is written");
@@ -36,7 +36,7 @@ async fn two_users() -> (Server, tempfile::TempDir) {
     (server, dir)
 }
 
-trait As {
+pub(crate) trait As {
     fn bearing(self, token: &str) -> Self;
 }
 
@@ -46,7 +46,7 @@ impl As for Request {
     }
 }
 
-async fn create(client: &Client, token: &str, length: u64) -> String {
+pub(crate) async fn create(client: &Client, token: &str, length: u64) -> String {
     let post = client
         .tus("POST", "/files/")
         .header("Upload-Length", length);
@@ -203,7 +203,7 @@ fn jwt(claims: &Value) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
 }
 
-fn soon() -> u64 {
+pub(crate) fn soon() -> u64 {
     jsonwebtoken::get_current_timestamp() + 600
 }
 

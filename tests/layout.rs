@@ -21,12 +21,15 @@ const LAYERS: &[&[&str]] = &[
 const WIRE: &[(&str, &[&str])] = &[
     ("hyper", &["server", "watch/ws.rs"]),
     ("hyper_rustls", &["hooks/http.rs"]),
-    ("hyper_util", &["server", "watch/ws.rs", "hooks/http.rs"]),
+    (
+        "hyper_util",
+        &["server", "watch/ws.rs", "hooks/bounded.rs", "hooks/http.rs"],
+    ),
     ("redis", &["hooks/redis.rs"]),
     ("rustls", &["hooks/http.rs", "security/tls.rs"]),
     ("tokio_tungstenite", &["watch/ws.rs"]),
     ("tokio_rustls", &["server", "security/tls.rs"]),
-    ("tower", &["server"]),
+    ("tower", &["server", "hooks/http.rs"]),
     (
         "http",
         &[
@@ -228,4 +231,65 @@ fn each_mutant_has_its_place() {
         .expect("python3: apt-get install -y python3");
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{said}");
+}
+
+/// The manifests of every crate here, and the sources beside them, but what is built or fetched.
+fn crates() -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut manifests, mut sources) = (Vec::new(), Vec::new());
+    let mut dirs = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).expect("a directory").flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let passed = ["target", "node_modules"]
+                .iter()
+                .any(|other| name == *other);
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if !passed && !name.as_encoded_bytes().starts_with(b".") {
+                    dirs.push(path);
+                }
+            } else if name == "Cargo.toml" {
+                manifests.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    (manifests, sources)
+}
+
+/// `forbid` cannot be taken back by an attribute, and holds for each target of a crate: its tests, programs and examples.
+#[test]
+fn nothing_is_unsafe() {
+    let (manifests, sources) = crates();
+    assert!(
+        manifests.len() >= 3 && sources.len() > 300,
+        "they are found"
+    );
+    let forbidden = |lints: Option<&toml::Value>| {
+        let level = lints.and_then(|lints| lints.get("rust")?.get("unsafe_code"));
+        level.and_then(toml::Value::as_str) == Some("forbid")
+    };
+    for path in manifests {
+        let text = fs::read_to_string(&path).expect("a manifest");
+        let manifest: toml::Value = toml::from_str(&text).expect("TOML");
+        let lints = manifest.get("lints");
+        let inherits = lints.and_then(|lints| lints.get("workspace"));
+        let inherits = inherits.and_then(toml::Value::as_bool) == Some(true);
+        let workspace = manifest.get("workspace");
+        if manifest.get("package").is_some() {
+            assert!(inherits || forbidden(lints), "{}", path.display());
+        }
+        if let Some(workspace) = workspace.filter(|workspace| workspace.get("members").is_some()) {
+            assert!(forbidden(workspace.get("lints")), "{}", path.display());
+        }
+    }
+    // Nor is there a word of it where nothing is compiled by these.
+    for path in sources {
+        let text = fs::read_to_string(&path).expect("a source");
+        let mut words = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let word = concat!("un", "safe ");
+        assert!(!words.any(|line| line.contains(word)), "{}", path.display());
+    }
 }

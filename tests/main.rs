@@ -1,6 +1,7 @@
 //! The tests of the server, through real sockets: a module a concern.
 
 mod admin;
+mod attacks;
 mod checksum;
 mod concatenation;
 mod config_file;

@@ -12,15 +12,19 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use sha2::Sha256;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+use tower::util::MapResponse;
 use tracing::debug;
 
+use super::bounded::Bounded;
 use super::{Call, Event, Fault, MOST, Way};
 use crate::clock;
 use crate::protocol::sha256::Sum;
@@ -57,11 +61,21 @@ pub struct HttpOptions {
     pub timeout: Duration,
 }
 
+/// A connection as it is made, encrypted or not.
+type Made = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// The same, as calls are made on it: tokio's traits, bounded, and hyper's again.
+type Bound = TokioIo<Bounded<TokioIo<Made>>>;
+type Connector = MapResponse<HttpsConnector<HttpConnector>, fn(Made) -> Bound>;
+
+fn bounded(made: Made) -> Bound {
+    TokioIo::new(Bounded::new(TokioIo::new(made)))
+}
+
 /// Calls one address.
 pub struct HttpWay {
     to: Uri,
     options: HttpOptions,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 /// Why a try failed.
@@ -97,7 +111,7 @@ impl HttpWay {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector);
+            .build(connector.map_response(bounded as fn(Made) -> Bound));
         Ok(Self {
             to: uri,
             options,

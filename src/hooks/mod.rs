@@ -6,6 +6,7 @@
 //!
 //! Hand-offs are receivers as well, of a [`job`] for each complete upload, and can be streams in [`mod@redis`].
 
+mod bounded;
 pub mod cause;
 pub mod file;
 pub mod http;

@@ -303,8 +303,9 @@ impl Reply {
                 let path = text(storage, "Path")?;
                 let wrong = |why| Fault(format!("ChangeFileInfo.Storage.Path: {path:?}: {why}"));
                 // An empty one is none, as for tusd.
-                let path = Some(path).filter(|path| !path.is_empty());
-                self.path = path.map(|path| path.parse().map_err(wrong)).transpose()?;
+                if !path.is_empty() {
+                    self.path = Some(path.parse().map_err(wrong)?);
+                }
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::header::{EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -128,7 +128,13 @@ async fn answered<A: App>(app: A, request: Request<Incoming>) -> Response<Respon
     let linger = linger(&request);
     let request = request.map(|incoming| RequestBody::new(incoming, linger));
     if let Err(reject) = known(&request) {
-        return tus::problem(&reject);
+        let mut refused = tus::problem(&reject);
+        // Where the body ends is not sure to everybody on the way, nor is what follows it another request then.
+        if request.headers().contains_key(TRANSFER_ENCODING) {
+            let close = HeaderValue::from_static("close");
+            refused.headers_mut().insert(CONNECTION, close);
+        }
+        return refused;
     }
     if let Err(error) = host(&request) {
         return tus::problem(&error.into());

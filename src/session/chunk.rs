@@ -29,7 +29,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let mut visitor = door.settings.gate.enter(head, false)?;
-    let owned = door.visited(&mut visitor, id).await?;
+    let owned = door.visited(head, &mut visitor, id).await?;
     let number = owned.chunk_number(number)?;
     let sum = sha256::of_chunk(&head.headers).map_err(|error| match error {
         SumError::Algorithm => Reject::NotSha256,

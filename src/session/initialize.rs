@@ -89,6 +89,7 @@ where
 {
     let visitor = door.settings.gate.enter(head, false)?;
     let by = visitor.who.creator()?;
+    door.engine.may_access(false, None).await?;
     let patience = door.settings.patience.unwrap_or(PATIENCE).min(PATIENCE);
     let new = NewSession {
         by,

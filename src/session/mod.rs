@@ -82,17 +82,6 @@ impl Target<'_> {
         }
     }
 
-    fn id(&self) -> Option<&str> {
-        match self {
-            Self::Session(id)
-            | Self::Chunk(id, _)
-            | Self::Status(id)
-            | Self::Resume(id)
-            | Self::Finalize(id) => Some(id),
-            Self::Initialize | Self::Nothing => None,
-        }
-    }
-
     /// `Allow`.
     fn allow(self) -> &'static str {
         match self {
@@ -160,11 +149,6 @@ impl Door {
         if !Cors::admits(settings.cors.as_ref(), &settings.via, head) {
             return Err(Reject::ForeignOrigin);
         }
-        if head.method != Method::OPTIONS && target != Target::Nothing {
-            let id = target.id().and_then(|id| id.parse().ok());
-            let is_head = head.method == Method::HEAD;
-            self.engine.may_access(is_head, id.as_ref()).await?;
-        }
         match (&head.method, target) {
             (&Method::OPTIONS, _) if target != Target::Nothing => {
                 let mut response = answer::empty(StatusCode::NO_CONTENT);
@@ -195,11 +179,18 @@ impl Door {
     /// The session, for whoever shows its token or is its owner. Without a credential nothing is looked up; with another's the
     /// answer is that of a session that there is not.
     async fn owned(&self, head: &Parts, id: &str) -> Result<OwnedSession, Reject> {
-        self.visited(&mut self.settings.gate.enter(head, false)?, id)
+        self.visited(head, &mut self.settings.gate.enter(head, false)?, id)
             .await
     }
 
-    async fn visited(&self, visitor: &mut Visitor<'_>, id: &str) -> Result<OwnedSession, Reject> {
+    /// The same, for one who was let in. Hooks are asked of no other session than the visitor's: what they say of another's id
+    /// would tell that there is one.
+    async fn visited(
+        &self,
+        head: &Parts,
+        visitor: &mut Visitor<'_>,
+        id: &str,
+    ) -> Result<OwnedSession, Reject> {
         let who = &visitor.who;
         if who.user().is_none() && who.tokens().next().is_none() {
             return Err(Reject::TokenRequired);
@@ -207,6 +198,8 @@ impl Door {
         let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
         let owned = self.engine.session(&id, who).await?;
         visitor.is_welcome()?;
+        let is_head = head.method == Method::HEAD;
+        self.engine.may_access(is_head, Some(&id)).await?;
         Ok(owned)
     }
 

@@ -318,11 +318,13 @@ async fn foreign_and_unknown_ids_take_the_same_time() {
     }
     let [foreign, unknown] = times.map(|mut times| {
         times.sort();
-        times[times.len() / 2]
+        times[times.len() / 10] // what else the machine does is in the slower ones
     });
     figure(
         "identity",
-        format!("HEAD of a foreign id {foreign:?}, of an unknown one {unknown:?} (medians)"),
+        format!(
+            "HEAD of a foreign id {foreign:?}, of an unknown one {unknown:?} (the quickest tenth)"
+        ),
     );
     // What a look at the store costs may be seen at this machine, but not what an attacker far away could tell from noise.
     let apart = foreign.abs_diff(unknown);
