@@ -21,20 +21,34 @@ const SLOW: Duration = Duration::from_millis(50);
 /// So many pooled writes in a row must have been fast before tasks write themselves again.
 const FAST_IN_A_ROW: u32 = 8;
 
+/// What is done at the disk. One kind may be slow where another is not: a file system whose journal stalls takes bytes into the
+/// page cache all the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// Writes to an open file.
+    Bytes,
+    /// Files are made or opened.
+    Names,
+    /// Records are committed.
+    Commits,
+}
+
 /// The choice between the task and a thread: one for all stores that a runtime's workers write to.
 #[derive(Debug)]
 pub(crate) struct Pace {
     inline: Semaphore,
     /// `None`: no task writes.
     watch: Option<Watch>,
-    /// Fast pooled writes that are still wanted before the next write in a task; 0 while the disk is fast.
-    wanted: AtomicU32,
+    /// Of each kind of work, how often it must have been fast on a thread before it is done in a task again; 0 while the disk is
+    /// fast.
+    wanted: [AtomicU32; 3],
 }
 
 /// Leave to be at the disk in the task, to be held meanwhile; how long it was is noted when it goes.
 #[derive(Debug)]
 pub(crate) struct Inline<'a> {
     pace: &'a Pace,
+    work: Work,
     begun: Instant,
     _permit: SemaphorePermit<'a>,
     _watched: Watched<'a>,
@@ -42,7 +56,7 @@ pub(crate) struct Inline<'a> {
 
 impl Drop for Inline<'_> {
     fn drop(&mut self) {
-        self.pace.inline_took(self.begun.elapsed());
+        self.pace.inline_took(self.work, self.begun.elapsed());
     }
 }
 
@@ -54,18 +68,19 @@ impl Pace {
         Self {
             inline: Semaphore::new(spare),
             watch: runtime.filter(|_| spare > 0).and_then(Watch::start),
-            wanted: AtomicU32::new(0),
+            wanted: Default::default(),
         }
     }
 
     /// Leave to be at the disk in the task, if there is any.
-    pub(crate) fn try_inline(&self) -> Option<Inline<'_>> {
-        if self.wanted.load(Ordering::Relaxed) > 0 {
+    pub(crate) fn try_inline(&self, work: Work) -> Option<Inline<'_>> {
+        if self.wanted(work).load(Ordering::Relaxed) > 0 {
             return None;
         }
         let watch = self.watch.as_ref()?;
         Some(Inline {
             pace: self,
+            work,
             _permit: self.inline.try_acquire().ok()?,
             _watched: watch.begin(),
             begun: Instant::now(),
@@ -73,23 +88,28 @@ impl Pace {
     }
 
     /// Notes how long a task was at the disk.
-    fn inline_took(&self, took: Duration) {
+    fn inline_took(&self, work: Work, took: Duration) {
         if took > SLOW {
-            self.wanted.store(FAST_IN_A_ROW, Ordering::Relaxed);
+            self.wanted(work).store(FAST_IN_A_ROW, Ordering::Relaxed);
         }
     }
 
-    /// Notes how long a write in the pool took, not counting the wait for a thread.
-    pub(crate) fn pooled_took(&self, took: Duration) {
+    fn wanted(&self, work: Work) -> &AtomicU32 {
+        &self.wanted[work as usize]
+    }
+
+    /// Notes how long work on a thread took, not counting the wait for the thread.
+    pub(crate) fn pooled_took(&self, work: Work, took: Duration) {
         // Relaxed, and a race between two reports may cost a step of the row: nothing but speed hangs on it.
-        let wanted = self.wanted.load(Ordering::Relaxed);
+        let of = self.wanted(work);
+        let wanted = of.load(Ordering::Relaxed);
         if wanted > 0 {
             let next = if took > SLOW {
                 FAST_IN_A_ROW
             } else {
                 wanted - 1
             };
-            self.wanted.store(next, Ordering::Relaxed);
+            of.store(next, Ordering::Relaxed);
         }
     }
 }
@@ -114,31 +134,38 @@ mod tests {
     fn one_worker_is_always_left_over() {
         let (three, one) = (runtime(3), runtime(1));
         let pace = pace(&three);
-        let held = (pace.try_inline().unwrap(), pace.try_inline().unwrap());
-        assert!(pace.try_inline().is_none());
+        let held = (
+            pace.try_inline(Work::Bytes).unwrap(),
+            pace.try_inline(Work::Bytes).unwrap(),
+        );
+        assert!(pace.try_inline(Work::Bytes).is_none());
         drop(held);
-        assert!(pace.try_inline().is_some());
-        assert!(self::pace(&one).try_inline().is_none());
-        assert!(Pace::new(None).try_inline().is_none());
+        assert!(pace.try_inline(Work::Bytes).is_some());
+        assert!(self::pace(&one).try_inline(Work::Bytes).is_none());
+        assert!(Pace::new(None).try_inline(Work::Bytes).is_none());
     }
 
     #[test]
     fn a_slow_write_sends_all_to_the_pool_until_eight_in_a_row_were_fast() {
         let four = runtime(4);
         let pace = pace(&four);
-        pace.inline_took(FAST);
-        pace.pooled_took(HUNG);
-        assert!(pace.try_inline().is_some());
-        pace.inline_took(HUNG);
+        pace.inline_took(Work::Bytes, FAST);
+        pace.pooled_took(Work::Bytes, HUNG);
+        assert!(pace.try_inline(Work::Bytes).is_some());
+        pace.inline_took(Work::Bytes, HUNG);
         for _ in 0..7 {
-            pace.pooled_took(FAST);
+            pace.pooled_took(Work::Bytes, FAST);
         }
-        assert!(pace.try_inline().is_none());
-        pace.pooled_took(HUNG);
+        assert!(pace.try_inline(Work::Bytes).is_none());
+        pace.pooled_took(Work::Bytes, HUNG);
         for _ in 0..8 {
-            assert!(pace.try_inline().is_none());
-            pace.pooled_took(FAST);
+            assert!(pace.try_inline(Work::Bytes).is_none());
+            pace.pooled_took(Work::Bytes, FAST);
+            pace.pooled_took(Work::Names, HUNG);
         }
-        assert!(pace.try_inline().is_some());
+        // The one kind says nothing of the other.
+        pace.inline_took(Work::Names, HUNG);
+        assert!(pace.try_inline(Work::Names).is_none() && pace.try_inline(Work::Commits).is_some());
+        assert!(pace.try_inline(Work::Bytes).is_some());
     }
 }

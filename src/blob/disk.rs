@@ -47,6 +47,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -63,7 +64,7 @@ use super::{
     Blob, BlobError, BlobStore, BlobWriter, ChoosePaths, File, JoinParts, Pieces, Room, Segment,
     Usage,
 };
-use crate::pace::Pace;
+use crate::pace::{Pace, Work};
 use crate::upload::UploadId;
 
 /// So many files of one blob are synced at the same time.
@@ -153,16 +154,26 @@ impl DiskBlobs {
         self.shared.pace.clone()
     }
 
-    /// Does `work`, which is a few calls to the system, in the task if the disk is fast, else in the pool.
+    /// Does in the task what is a few calls to the system, while the disk is fast; where `briefly` finds that it is more, and
+    /// otherwise, does all of it in the pool.
     async fn brief<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Arc<Shared>) -> Result<T, BlobError> + Send + 'static,
+        briefly: impl FnOnce(&Arc<Shared>) -> Result<Option<T>, BlobError>,
+        whole: impl FnOnce(&Arc<Shared>) -> Result<T, BlobError> + Send + 'static,
     ) -> Result<T, BlobError> {
-        if let Some(_leave) = self.shared.pace.try_inline() {
-            return work(&self.shared);
+        if let Some(_leave) = self.shared.pace.try_inline(Work::Names)
+            && let Some(done) = briefly(&self.shared)?
+        {
+            return Ok(done);
         }
         let shared = self.shared.clone();
-        pool(move || work(&shared)).await
+        pool(move || {
+            let begun = Instant::now();
+            let done = whole(&shared);
+            shared.pace.pooled_took(Work::Names, begun.elapsed());
+            done
+        })
+        .await
     }
 
     /// Does `work` in the pool.
@@ -178,9 +189,15 @@ impl DiskBlobs {
 #[async_trait]
 impl BlobStore for DiskBlobs {
     async fn create(&self, id: &UploadId, about: &[u8], empty: bool) -> Result<(), BlobError> {
-        let (id, about) = (id.clone(), about.to_vec());
-        self.brief(move |shared| shared.with_space(|| shared.create(&id, &about, empty)))
-            .await
+        let own = (id.clone(), about.to_vec());
+        self.brief(
+            |shared| match shared.create(id, about, empty) {
+                Err(BlobError::Full) => Ok(None),
+                done => done.map(Some),
+            },
+            move |shared| shared.with_space(|| shared.create(&own.0, &own.1, empty)),
+        )
+        .await
     }
 
     async fn amend(&self, id: &UploadId, about: &[u8]) -> Result<(), BlobError> {
@@ -196,9 +213,12 @@ impl BlobStore for DiskBlobs {
         length: Option<u64>,
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
         let target = Target::of(blob)?;
-        let open =
-            move |shared: &Arc<Shared>| DiskWriter::open(shared.clone(), &target, at, length);
-        Ok(Box::new(self.brief(open).await?))
+        let own = target.clone();
+        let writer = self.brief(
+            |shared| DiskWriter::open_briefly(shared.clone(), &target, at, length),
+            move |shared| DiskWriter::open(shared.clone(), &own, at, length),
+        );
+        Ok(Box::new(writer.await?))
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Pieces, BlobError> {

@@ -113,6 +113,8 @@ impl Inner {
         match self.copy(entry, joiner, segments).await {
             Ok(true) => {
                 self.switch(entry, joiner).await?;
+                // At once: a chosen path's list takes its place.
+                self.discard(&[File::List(entry.id.clone())]).await;
                 // The parts have their own names still.
                 self.drop_segments(entry, segments);
                 self.move_complete(&entry.id).await?;
@@ -188,11 +190,10 @@ impl Inner {
     /// The final's names of its parts' files go, once nobody reads in them any more. What a stop leaves of them is swept
     /// after the next start.
     fn drop_segments(self: &Arc<Self>, entry: &Arc<Entry>, segments: &[Segment]) {
-        let mut old: Vec<File> = segments
+        let old: Vec<File> = segments
             .iter()
             .map(|segment| segment.file.clone())
             .collect();
-        old.push(File::List(entry.id.clone()));
         let (inner, entry) = (self.clone(), entry.clone());
         self.tasks.spawn(async move {
             while !entry.readers_gone() && !inner.stop.is_cancelled() {

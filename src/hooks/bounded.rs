@@ -25,6 +25,13 @@ impl<I> Bounded<I> {
     pub(super) fn new(io: I) -> Self {
         Self { io, read: 0 }
     }
+
+    /// A try that could send nothing does not count.
+    fn sent(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.read = 0;
+        }
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
@@ -49,8 +56,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.read = 0;
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let sent = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -66,8 +74,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.read = 0;
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let sent = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+        self.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn is_write_vectored(&self) -> bool {

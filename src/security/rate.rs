@@ -248,14 +248,19 @@ impl Rates {
         let own = allowed.uploads.map(|most| (self.account(key), most));
         let all = self.total.uploads.map(|most| (self.all.clone(), most));
         let at = now();
+        let begin = |of: Option<(Arc<Account>, u64)>| match of {
+            Some((account, most)) => account.begins(at, most).map(|()| Some(account)),
+            None => Ok(None),
+        };
         let mut beginning = Beginning {
             at,
-            counted: [None, None],
+            counted: [begin(own)?, None],
         };
-        for (counted, of) in beginning.counted.iter_mut().zip([own, all]) {
-            if let Some((account, most)) = of {
-                account.begins(at, most)?;
-                *counted = Some(account);
+        match begin(all) {
+            Ok(all) => beginning.counted[1] = all,
+            Err(refused) => {
+                beginning.take_back();
+                return Err(refused);
             }
         }
         Ok(beginning)
@@ -294,14 +299,19 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// It was begun.
-    pub fn keep(mut self) {
-        self.counted = [None, None];
+    /// How it ended: where nothing was begun it does not count. A request that is given up on its way counts, since what it
+    /// began goes on without it.
+    ///
+    /// # Errors
+    /// The one that it ended with.
+    pub fn ended<T, E>(self, how: Result<T, E>) -> Result<T, E> {
+        if how.is_err() {
+            self.take_back();
+        }
+        how
     }
-}
 
-impl Drop for Beginning {
-    fn drop(&mut self) {
+    fn take_back(self) {
         for account in self.counted.iter().flatten() {
             let mut begun = account.begun();
             if let Some(last) = begun.iter().rposition(|begun| *begun == self.at) {
@@ -364,13 +374,15 @@ mod tests {
             ..Allowed::default()
         };
         let key = Key::of("192.0.2.1".parse().unwrap());
-        drop(rates.upload(&key, allowed).unwrap());
-        rates.upload(&key, allowed).unwrap().keep();
-        rates.upload(&key, allowed).unwrap().keep();
+        let begin = || rates.upload(&key, allowed).unwrap();
+        assert_eq!(begin().ended(Err::<(), _>("refused")), Err("refused"));
+        assert_eq!(begin().ended(Ok::<_, ()>(7)), Ok(7));
+        // Its request was given up: what it began goes on.
+        drop(begin());
         let TooFast(wait) = rates.upload(&key, allowed).unwrap_err();
         assert!(wait > Duration::from_mins(59) && wait <= HOUR, "{wait:?}");
         let other = Key::of("192.0.2.2".parse().unwrap());
-        assert!(rates.upload(&other, allowed).is_ok());
+        rates.upload(&other, allowed).unwrap().take_back();
         let account = rates.account(&key);
         assert_eq!(account.lately(now() + SECOND * 3600).len(), 0);
         let none = Allowed {
@@ -405,8 +417,8 @@ mod tests {
         assert_eq!((wait(&a, 1), wait(&b, 1)), (10, 60));
         let last = rates.upload(&Key::User(a.clone()), some(2)).unwrap();
         assert_eq!((wait(&b, 2), wait(&a, 2)), (10, 10));
-        drop(last);
-        rates.upload(&Key::User(b.clone()), some(2)).unwrap().keep();
+        last.take_back();
+        rates.upload(&Key::User(b.clone()), some(2)).unwrap();
         assert_eq!((wait(&b, 3), wait(&a, 2)), (10, 10));
     }
 

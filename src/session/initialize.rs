@@ -118,8 +118,7 @@ where
         ..new
     };
     let beginning = visitor.begins()?;
-    let (owned, token) = door.engine.create_session(new).await?;
-    beginning.keep();
+    let (owned, token) = beginning.ended(door.engine.create_session(new).await)?;
     let mut session = form::session(door, head, &door.engine.look_at_session(&owned));
     session["session_token"] = json!(token);
     let mut response = answer::json(StatusCode::CREATED, &session);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::Door;
 use super::patch;
 use super::respond::{self, ResponseBody};
-use crate::engine::{Append, Create, Join, Proposed, View};
+use crate::engine::{Create, Join, Proposed, View};
 use crate::error::Reject;
 use crate::hooks::Answer;
 use crate::protocol::concat::{self, ConcatError, ConcatHeader, UploadConcat};
@@ -120,14 +120,20 @@ where
     };
     // Joining is no beginning: it brings no bytes.
     let beginning = visitor.begins()?;
-    let answer = if !stream || nothing {
-        let view = door.engine.create(create).await?;
-        created(door, &origin, &view, chosen.answer).await?
+    let (view, cut) = if !stream || nothing {
+        let view = beginning.ended(door.engine.create(create).await)?;
+        (view, None)
     } else {
-        with_upload(door, &origin, create, append, chosen.answer, body).await?
+        let created = door.engine.create_with(create, append, body).await;
+        beginning.ended(created)?
     };
-    beginning.keep();
-    Ok(answer)
+    // A body that is refused leaves no upload behind; one that was cut does, and says where it is, so that the client can go on.
+    let Some(reject) = cut else {
+        return created(door, &origin, &view, chosen.answer).await;
+    };
+    let mut response = respond::problem(&reject, false);
+    respond::set_text(&mut response, "Location", &door.location(&origin, &view.id));
+    Ok(response)
 }
 
 /// The ids of a final's parts, each with the text that named it.
@@ -144,30 +150,6 @@ fn parts(
             Err(_) => Err(Reject::BadPart(reference)),
         })
         .collect()
-}
-
-/// Creation with the first bytes. A body that is refused leaves no upload behind; one that was cut does, and says where it
-/// is, so that the client can go on.
-async fn with_upload<B>(
-    door: &Door,
-    origin: &Origin,
-    create: Create,
-    append: Append,
-    said: Option<Answer>,
-    body: B,
-) -> Result<Response<ResponseBody>, Reject>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    let (view, ended) = door.engine.create_with(create, append, body).await?;
-    match ended {
-        None => created(door, origin, &view, said).await,
-        Some(reject) => {
-            let mut response = respond::problem(&reject, false);
-            respond::set_text(&mut response, "Location", &door.location(origin, &view.id));
-            Ok(response)
-        }
-    }
 }
 
 /// Whether a body that must have no bytes has some, or breaks off where they may be. One of unknown length (HTTP/2 without an

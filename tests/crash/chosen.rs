@@ -292,3 +292,50 @@ async fn whenever_the_server_dies_a_file_is_there_whole_or_gone() {
         format!("seed {seed}: {arrived} complete before the server died, {removed} terminated"),
     );
 }
+
+#[tokio::test]
+async fn the_list_of_a_final_that_was_moved_outlives_those_who_read_it_before() {
+    let mut all = Choosing::new("process");
+    let data = bytes(7, 48 << 20);
+    fs::write(all.hooks.path().join("path"), "f/whole").expect("written");
+    let mut parts = Vec::new();
+    for half in data.chunks(data.len() / 2) {
+        let post = all.server.tus("POST", "/files/");
+        let post = post.header("Upload-Concat", "partial");
+        let part = post.header("Upload-Length", half.len()).send().await;
+        let part = part.location_path();
+        let sent = all.server.patch(&part, 0, half).send().await;
+        assert_eq!(sent.status, 204);
+        parts.push(part);
+    }
+    let concat = format!("final;{}", parts.join(" "));
+    let post = all.server.tus("POST", "/files/");
+    let whole = post.header("Upload-Concat", concat).send().await;
+    assert_eq!(whole.status, 201, "{whole:?}");
+    let whole = whole.location_path();
+    // Somebody reads in the parts' files until long after the move.
+    let mut reader = all.server.connect().await;
+    let get = format!("GET {whole} HTTP/1.1\r\nHost: h\r\n\r\n");
+    reader.send(get.as_bytes()).await;
+    all.has_arrived(&whole, "f/whole", &data).await;
+    drop(reader);
+    let segments = all.server.data().join("segments").join(&id(&whole)[..2]);
+    until(
+        "of the final's names of its parts only the list is left",
+        || async {
+            let names = fs::read_dir(&segments).expect("a shard").flatten();
+            let names = names.map(|name| name.file_name().to_string_lossy().into_owned());
+            names.filter(|name| name.starts_with(id(&whole))).count() == 1
+        },
+    )
+    .await;
+    for part in &parts {
+        assert_eq!(all.server.delete(part).await.status, 204);
+    }
+    all.kill().await;
+    fs::remove_dir_all(all.server.data().join("state")).expect("it goes");
+    all.server.start();
+    all.has_arrived(&whole, "f/whole", &data).await;
+    assert_eq!(all.server.delete(&whole).await.status, 204);
+    assert!(!all.place("f").exists());
+}

@@ -13,6 +13,7 @@ use super::sys::{fault, is_full, lost, retried};
 use super::tip::Tip;
 use crate::blob::ranges::Target;
 use crate::blob::{BlobError, File as Name};
+use crate::pace::Work;
 use crate::upload::UploadId;
 
 /// Makes the file of an upload without bytes.
@@ -21,13 +22,19 @@ pub(super) fn make_empty(shared: &Shared, id: &UploadId) -> Result<(), BlobError
     let path = shared.paths.of(&target.file);
     let tip = Tip::new(&target, 0, Some(0));
     let slot = shared.open.enter(target, path, tip);
-    let made = prepare(shared, &slot, 0);
+    let made = prepare(shared, &slot, 0, false).map(drop);
     shared.open.leave(&slot);
     made
 }
 
-/// Opens the file of a new writer, makes it if there is none yet, and cuts what lies behind `at`.
-pub(super) fn prepare(shared: &Shared, slot: &Slot, at: u64) -> Result<(), BlobError> {
+/// Opens the file of a new writer, makes it if there is none yet, and cuts what lies behind `at`. `false`: it was to be brief,
+/// and what is to be cut may be much.
+pub(super) fn prepare(
+    shared: &Shared,
+    slot: &Slot,
+    at: u64,
+    brief: bool,
+) -> Result<bool, BlobError> {
     if matches!(slot.target.file, Name::Chosen(..)) {
         return Err(BlobError::Fixed);
     }
@@ -52,6 +59,9 @@ pub(super) fn prepare(shared: &Shared, slot: &Slot, at: u64) -> Result<(), BlobE
         return Err(BlobError::Lost);
     }
     if slot.target.len.is_none() && meta.len() > at {
+        if brief {
+            return Ok(false);
+        }
         if at == 0 && meta.nlink() > 1 {
             // A file left from an upload of this name, which a join still reads: the upload gets another.
             std::fs::remove_file(path).map_err(|e| fault(path, e))?;
@@ -64,7 +74,7 @@ pub(super) fn prepare(shared: &Shared, slot: &Slot, at: u64) -> Result<(), BlobE
     }
     held.file = Some(file);
     shared.open.touch(slot, Instant::now());
-    Ok(())
+    Ok(true)
 }
 
 /// The open file, opened again if it was closed meanwhile.
@@ -111,7 +121,7 @@ pub(super) fn write_pooled(
     let begun = Instant::now();
     shared.open.touch(slot, begun);
     let mut result = tip.write(file, fits);
-    shared.pace.pooled_took(begun.elapsed());
+    shared.pace.pooled_took(Work::Bytes, begun.elapsed());
     if result.as_ref().is_err_and(is_full) {
         shared.open.release_tails();
         let written = usize::try_from(tip.position() - first).unwrap_or(usize::MAX);

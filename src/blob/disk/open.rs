@@ -123,6 +123,11 @@ impl OpenFiles {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a writer of `target` would take the place of no other, nor another's file be closed for its.
+    pub(super) fn is_free(&self, target: &Target) -> bool {
+        self.count() < self.max && !self.slots().contains_key(target)
+    }
+
     /// A slot for a new writer of `target`; the writer before it, if any, is cut off first.
     pub(super) fn enter(&self, target: Target, path: PathBuf, tip: Tip) -> Arc<Slot> {
         let slot = Arc::new(Slot {

@@ -17,6 +17,7 @@ use super::sys::{fault, finished, is_full, lost, pool, retried};
 use super::tip::Tip;
 use crate::blob::ranges::Target;
 use crate::blob::{BlobError, BlobWriter};
+use crate::pace::Work;
 
 /// Cancel safe: what a dropped call began in the pool goes on, and the next call waits for it first.
 pub(super) struct DiskWriter {
@@ -38,24 +39,51 @@ impl DiskWriter {
         at: u64,
         length: Option<u64>,
     ) -> Result<Self, BlobError> {
+        let writer = Self::enter(shared, target, at, length)?;
+        let shared = &writer.shared;
+        shared.with_space(|| prepare(shared, &writer.slot, at, false))?;
+        Ok(writer)
+    }
+
+    /// The same, if that is a call or two: nobody writes there, there is a file to spare, nothing is to be cut and there is
+    /// space.
+    pub(super) fn open_briefly(
+        shared: Arc<Shared>,
+        target: &Target,
+        at: u64,
+        length: Option<u64>,
+    ) -> Result<Option<Self>, BlobError> {
+        if !shared.open.is_free(target) {
+            return Ok(None);
+        }
+        let writer = Self::enter(shared, target, at, length)?;
+        match prepare(&writer.shared, &writer.slot, at, true) {
+            Ok(true) => Ok(Some(writer)),
+            Ok(false) | Err(BlobError::Full) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn enter(
+        shared: Arc<Shared>,
+        target: &Target,
+        at: u64,
+        length: Option<u64>,
+    ) -> Result<Self, BlobError> {
         if target.len.is_some_and(|len| at > len) {
             return Err(BlobError::Lost);
         }
         let path = shared.paths.of(&target.file);
-        let slot = shared
-            .open
-            .enter(target.clone(), path, Tip::new(target, at, length));
+        let tip = Tip::new(target, at, length);
+        let slot = shared.open.enter(target.clone(), path, tip);
         // From here on the writer's drop frees the slot, whatever fails.
-        let writer = Self {
+        Ok(Self {
             position: at,
             shared,
             slot,
             pending: None,
             closed: false,
-        };
-        let shared = &writer.shared;
-        shared.with_space(|| prepare(shared, &writer.slot, at))?;
-        Ok(writer)
+        })
     }
 
     /// Waits for what a dropped call left behind, and takes over where it stands.
@@ -86,7 +114,7 @@ impl DiskWriter {
 
     /// Closes the file in the task, if it is a matter of giving back its number alone; whether it did.
     fn close_inline(&self) -> bool {
-        let Some(_permit) = self.shared.pace.try_inline() else {
+        let Some(_permit) = self.shared.pace.try_inline(Work::Bytes) else {
             return false;
         };
         let rests = self.slot.try_lock().is_some_and(|held| {
@@ -102,7 +130,7 @@ impl DiskWriter {
     /// Writes in the task, if the disk is fast, a worker can be spared and the file is open. Returns what is left to be
     /// written in the pool.
     fn write_inline(&mut self, mut bytes: Bytes) -> Result<Bytes, BlobError> {
-        let Some(_permit) = self.shared.pace.try_inline() else {
+        let Some(_permit) = self.shared.pace.try_inline(Work::Bytes) else {
             return Ok(bytes);
         };
         let Some(mut held) = self.slot.try_lock() else {

@@ -19,12 +19,17 @@ use tracing::{error, warn};
 use self::inbox::{Due, Inbox};
 
 use super::super::{Change, Letter, Promise, StateError};
-use crate::pace::Pace;
+use crate::pace::{Pace, Work as Kind};
 
 /// How long a change that nobody waits for may stay unflushed.
 const LINGER: Duration = Duration::from_millis(500);
 /// Commits that share one flush at most: a stream of changes that nobody waits for must not keep those waiting who do.
 const GROUP: usize = 512;
+
+/// What is light of one commit, and how many of them are: together less than the ground takes without writing to its tree.
+const FEW: usize = 8;
+const LITTLE: usize = 16 << 10;
+const LIGHT_GROUP: usize = 32;
 
 /// What commits stand on: the database, or a test's stand-in.
 pub(super) trait Ground: Send + 'static {
@@ -75,6 +80,23 @@ struct Commit {
     waiter: Option<Waiter>,
 }
 
+impl Commit {
+    /// Whether it is more than a record or two, or is to be synced.
+    fn is_heavy(&self) -> bool {
+        let details = self.changes.iter().flat_map(|change| &change.details);
+        let letters = self
+            .letters
+            .iter()
+            .filter_map(|(_, letter)| letter.as_ref());
+        let bytes = details
+            .filter_map(|(_, detail)| detail.as_ref())
+            .chain(letters)
+            .map(Vec::len)
+            .sum::<usize>();
+        self.promise == Promise::Synced || self.changes.len() > FEW || bytes > LITTLE
+    }
+}
+
 /// Who waits for the end of a group, by what was promised.
 #[derive(Default)]
 struct Waiting {
@@ -94,6 +116,8 @@ impl<G: Ground> Committer<G> {
             ground,
             stopped: stopped.clone(),
             unflushed: None,
+            owed: Vec::new(),
+            pace: None,
             panicked: false,
         })));
         let (taken, shared) = (inbox.clone(), work.clone());
@@ -112,6 +136,9 @@ impl<G: Ground> Committer<G> {
 
     /// Lets tasks commit by themselves while the disk is fast.
     pub(super) fn set_pace(&mut self, pace: Arc<Pace>) {
+        if let Some(work) = locked(&self.work).as_mut() {
+            work.pace = Some(pace.clone());
+        }
         self.pace = Some(pace);
     }
 
@@ -156,7 +183,11 @@ impl<G: Ground> Committer<G> {
 
     /// Commits what is queued, if that is the matter of a moment; whether it did.
     fn commit_here(&self) -> bool {
-        let Some(_leave) = self.pace.as_ref().and_then(|pace| pace.try_inline()) else {
+        let Some(_leave) = self
+            .pace
+            .as_ref()
+            .and_then(|pace| pace.try_inline(Kind::Commits))
+        else {
             return false;
         };
         // Whoever holds it may have taken out of the inbox what there was before this commit: the thread comes after.
@@ -169,7 +200,7 @@ impl<G: Ground> Committer<G> {
         let Some(commits) = self.inbox.take_light() else {
             return false;
         };
-        work.group(commits, &self.inbox);
+        work.group_here(commits, &self.inbox);
         true
     }
 
@@ -229,12 +260,18 @@ struct Work<G> {
     stopped: Arc<OnceLock<String>>,
     /// Since when something is applied that was not flushed.
     unflushed: Option<Instant>,
+    /// Who waits for a flush that was not for a task to make: the thread makes it now.
+    owed: Vec<Waiter>,
+    /// What the thread tells how fast it is.
+    pace: Option<Arc<Pace>>,
     panicked: bool,
 }
 
 impl<G: Ground> Work<G> {
     fn end(mut self) -> Result<(), String> {
         self.attempt("flushing", G::flush).ok();
+        let owed = std::mem::take(&mut self.owed);
+        self.wake(owed);
         self.attempt("syncing", G::sync).ok();
         if self.panicked {
             // Its locks may be held for ever: waiting for it to end could hang.
@@ -258,20 +295,37 @@ impl<G: Ground> Work<G> {
             .is_some_and(|since| since.elapsed() >= LINGER)
     }
 
-    /// Applies commits, makes them as durable as somebody asks, and wakes all.
-    fn group(&mut self, commits: Vec<Commit>, inbox: &Inbox) {
-        let clean = self.unflushed.is_none();
+    /// Applies and writes commits, and wakes those to whom no more was promised.
+    fn write(&mut self, commits: Vec<Commit>) -> Waiting {
         let mut waiting = Waiting::default();
         for commit in commits {
             self.apply(commit, &mut waiting);
         }
         self.attempt("committing", G::settle).ok();
-        let Waiting {
-            mut flushed,
-            synced,
-        } = waiting;
         if self.ground.keeps() {
-            self.wake(std::mem::take(&mut flushed));
+            self.wake(std::mem::take(&mut waiting.flushed));
+        }
+        waiting
+    }
+
+    /// In the task: what turns out to need a flush is left to the thread.
+    fn group_here(&mut self, commits: Vec<Commit>, inbox: &Inbox) {
+        let clean = self.unflushed.is_none();
+        let waiting = self.write(commits);
+        self.owed.extend(waiting.flushed);
+        if !self.owed.is_empty() {
+            inbox.flush_at(Some(Instant::now()));
+        } else if clean && let Some(since) = self.unflushed {
+            inbox.flush_at(Some(since + LINGER));
+        }
+    }
+
+    /// In the thread: makes commits as durable as somebody asks, and wakes all.
+    fn group(&mut self, commits: Vec<Commit>, inbox: &Inbox) {
+        let (clean, begun) = (self.unflushed.is_none(), Instant::now());
+        let Waiting { flushed, synced } = self.write(commits);
+        if let Some(pace) = &self.pace {
+            pace.pooled_took(Kind::Commits, begun.elapsed());
         }
         if self.lingers() || !flushed.is_empty() || !synced.is_empty() {
             self.flush(inbox);
@@ -307,6 +361,8 @@ impl<G: Ground> Work<G> {
         self.unflushed = None;
         inbox.flush_at(None);
         self.attempt("flushing", G::flush).ok();
+        let owed = std::mem::take(&mut self.owed);
+        self.wake(owed);
     }
 
     fn wake(&self, waiters: Vec<Waiter>) {

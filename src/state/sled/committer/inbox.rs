@@ -5,8 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Commit, GROUP};
-use crate::state::Promise;
+use super::{Commit, GROUP, LIGHT_GROUP};
 use crate::upload::UploadId;
 
 /// How long a commit that nobody waits for may lie here.
@@ -30,7 +29,7 @@ struct State {
     since: Option<Instant>,
     /// Somebody waits.
     urgent: bool,
-    /// Somebody waits for a sync.
+    /// Somebody waits for a sync, or has much to commit.
     heavy: bool,
     /// When the thread is to flush what was committed.
     flush_at: Option<Instant>,
@@ -66,7 +65,7 @@ impl Inbox {
             state.since = Some(Instant::now());
         }
         state.urgent |= waited_for;
-        state.heavy |= commit.promise == Promise::Synced;
+        state.heavy |= commit.is_heavy();
         if let Some(commit) = state.merge(commit) {
             state.add(commit);
         }
@@ -86,7 +85,7 @@ impl Inbox {
     /// When the thread is to flush what was committed, unless somebody else does before.
     pub(super) fn flush_at(&self, at: Option<Instant>) {
         let mut state = self.state();
-        let sooner = at.is_some() && state.flush_at.is_none();
+        let sooner = at.is_some_and(|at| state.flush_at.is_none_or(|before| at < before));
         state.flush_at = at;
         drop(state);
         if sooner {
@@ -134,10 +133,10 @@ impl Inbox {
         self.state().hand_out()
     }
 
-    /// Takes out all there is, if it is one group and nobody waits for a sync.
+    /// Takes out all there is, if it is little and nobody waits for a sync.
     pub(super) fn take_light(&self) -> Option<Vec<Commit>> {
         let mut state = self.state();
-        let light = !state.heavy && state.queue.len() <= GROUP;
+        let light = !state.heavy && state.queue.len() <= LIGHT_GROUP;
         light.then(|| state.hand_out())
     }
 }
@@ -199,7 +198,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Change;
+    use crate::state::{Change, Promise};
     use crate::upload::{Kind, Record};
 
     fn queued(id: &str, from: u64, to: u64) -> Commit {

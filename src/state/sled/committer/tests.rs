@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 
 use super::super::super::contract::{at, change};
 use super::*;
+use crate::state::Detail;
 use crate::upload::{Record, UploadId};
 
 /// A ground that notes each step, and does what the test says.
@@ -277,6 +278,8 @@ struct Keeper {
     /// Each step, and whether the thread made it.
     steps: Option<Sender<(&'static str, bool)>>,
     last: HashMap<UploadId, Record>,
+    /// It keeps nothing, contrary to what it said.
+    forgets: bool,
 }
 
 impl Keeper {
@@ -308,7 +311,7 @@ impl Ground for Keeper {
         Ok(())
     }
     fn keeps(&self) -> bool {
-        true
+        !self.forgets
     }
     fn is_light(&self) -> bool {
         true
@@ -389,5 +392,29 @@ async fn commits_stay_in_order_whoever_makes_them() {
             .await
             .unwrap();
     }
+    committer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_turns_out_to_need_the_tree_is_left_to_the_thread() {
+    let (steps, seen) = mpsc::channel();
+    let forgetful = Keeper {
+        steps: Some(steps),
+        forgets: true,
+        ..Keeper::default()
+    };
+    let committer = paced(forgetful);
+    let commit = |changes| committer.commit(changes, Vec::new(), Promise::Flushed);
+    commit(one()).await.unwrap();
+    let steps: Vec<_> = seen.try_iter().collect();
+    assert_eq!(
+        steps,
+        [("apply", false), ("settle", false), ("flush", true)]
+    );
+    // And what is much to begin with.
+    let mut much = change("b", None, Some(at(0)));
+    much.details = vec![(Detail::Metadata, Some(vec![7; LITTLE + 1]))];
+    commit(vec![much]).await.unwrap();
+    assert!(seen.try_iter().all(|(_, by_thread)| by_thread));
     committer.close().await.unwrap();
 }
