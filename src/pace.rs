@@ -31,7 +31,12 @@ pub(crate) enum Work {
     Names,
     /// Records are committed.
     Commits,
+    /// A record is read, or what an upload has beside it.
+    Reads,
 }
+
+/// How many kinds there are.
+const KINDS: usize = 4;
 
 /// The choice between the task and a thread: one for all stores that a runtime's workers write to.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ pub(crate) struct Pace {
     watch: Option<Watch>,
     /// Of each kind of work, how often it must have been fast on a thread before it is done in a task again; 0 while the disk is
     /// fast.
-    wanted: [AtomicU32; 3],
+    wanted: [AtomicU32; KINDS],
 }
 
 /// Leave to be at the disk in the task, to be held meanwhile; how long it was is noted when it goes.

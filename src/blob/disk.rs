@@ -226,8 +226,16 @@ impl BlobStore for DiskBlobs {
     }
 
     async fn stored(&self, blob: &Blob) -> Result<u64, BlobError> {
-        let blob = blob.clone();
-        self.pooled(move |shared| shared.stored(&blob)).await
+        let own = blob.clone();
+        self.brief(
+            // Of a list there may be many files to look at.
+            |shared| match blob {
+                Blob::Own(_) => shared.stored(blob).map(Some),
+                Blob::Segments(_) => Ok(None),
+            },
+            move |shared| shared.stored(&own),
+        )
+        .await
     }
 
     async fn cut(&self, blob: &Blob, to: u64) -> Result<(), BlobError> {

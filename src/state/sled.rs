@@ -18,6 +18,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use sled::Tree;
@@ -28,7 +29,7 @@ use self::fresh::{Fresh, View};
 use self::ground::SledGround;
 pub use self::open::Opened;
 use super::{Change, Detail, Letter, Mark, Promise, StateError, StateStore};
-use crate::pace::Pace;
+use crate::pace::{Pace, Work};
 use crate::upload::{Record, UploadId};
 
 /// How often a detail is read again that was changed meanwhile.
@@ -58,6 +59,28 @@ impl SledState {
 
     fn tree(&self) -> MutexGuard<'_, Option<Tree>> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a read of a few keys: in the task while the disk is fast, else where it may wait for it.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let pace = self.committer.pace();
+        if let Some(_leave) = (pace.as_ref()).and_then(|pace| pace.try_inline(Work::Reads)) {
+            let tree = self.tree().clone().ok_or_else(closed)?;
+            let fresh = self.fresh.clone();
+            return look(&View { tree, fresh });
+        }
+        self.read(move |view| {
+            let begun = Instant::now();
+            let found = look(view);
+            if let Some(pace) = pace {
+                pace.pooled_took(Work::Reads, begun.elapsed());
+            }
+            found
+        })
+        .await
     }
 
     /// Runs a read where it may wait for the disk.
@@ -204,12 +227,12 @@ fn letter(view: &View, number: u64) -> Result<Option<Vec<u8>>, StateError> {
 impl StateStore for SledState {
     async fn get(&self, id: &UploadId) -> Result<Option<Record>, StateError> {
         let id = id.clone();
-        self.read(move |view| get(view, &id)).await
+        self.look(move |view| get(view, &id)).await
     }
 
     async fn detail(&self, id: &UploadId, of: Detail) -> Result<Option<Vec<u8>>, StateError> {
         let id = id.clone();
-        self.read(move |view| detail(view, &id, of)).await
+        self.look(move |view| detail(view, &id, of)).await
     }
 
     async fn commit_with(

@@ -142,6 +142,11 @@ impl<G: Ground> Committer<G> {
         self.pace = Some(pace);
     }
 
+    /// The pace of the disk, if tasks go by one.
+    pub(super) fn pace(&self) -> Option<Arc<Pace>> {
+        self.pace.clone()
+    }
+
     /// Queues a commit, and waits for its promise.
     pub(super) async fn commit(
         &self,
