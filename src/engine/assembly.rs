@@ -183,7 +183,10 @@ impl Inner {
         };
         self.change(entry, next, Promise::Synced, more).await?;
         entry.image().blob = Arc::new(Blob::Own(id.clone()));
-        info!(%id, length = entry.record().offset, "upload assembled");
+        // One that a hook wants elsewhere is told of once it is there.
+        let stays = entry.image().path.is_none();
+        let path = stays.then(|| self.blobs.name(&File::Upload(id.clone())));
+        info!(%id, length = entry.record().offset, path, "upload assembled");
         Ok(())
     }
 
