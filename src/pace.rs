@@ -3,7 +3,7 @@
 //!
 //! In the task it costs the processor no more than a bare loop, while a hop to a thread and back is two wake-ups, each dearer
 //! than most writes; but a disk that hangs would hang the workers with it. So at most all workers but one are at the disk at a
-//! time, whatever they do there, and one slow write sends all of them away until it is fast again.
+//! time, whatever they do there, and what is slow once is sent away, all of its kind, until it is fast again.
 
 mod watch;
 
@@ -103,8 +103,15 @@ impl Pace {
         &self.wanted[work as usize]
     }
 
-    /// Notes how long work on a thread took, not counting the wait for the thread.
-    pub(crate) fn pooled_took(&self, work: Work, took: Duration) {
+    /// Does work on a thread, and notes how long it took, not counting the wait for the thread.
+    pub(crate) fn pooled<T>(&self, work: Work, act: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = act();
+        self.pooled_took(work, begun.elapsed());
+        done
+    }
+
+    fn pooled_took(&self, work: Work, took: Duration) {
         // Relaxed, and a race between two reports may cost a step of the row: nothing but speed hangs on it.
         let of = self.wanted(work);
         let wanted = of.load(Ordering::Relaxed);

@@ -25,12 +25,20 @@ pub(crate) fn users(bob: &str) -> String {
 
 /// A server that tells Alice from Bob by their tokens.
 pub(crate) async fn two_users() -> (Server, tempfile::TempDir) {
+    two_users_with(|_| {}).await
+}
+
+/// The same, with more changed.
+pub(crate) async fn two_users_with(
+    change: impl FnOnce(&mut highwater::config::Config),
+) -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("users.toml");
     std::fs::write(&file, users(BOB)).expect("it is written");
     let server = start_with(|config| {
         config.auth.auth = AuthMode::Token;
         config.auth.auth_file = Some(file);
+        change(config);
     })
     .await;
     (server, dir)

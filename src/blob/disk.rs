@@ -47,7 +47,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -167,13 +166,7 @@ impl DiskBlobs {
             return Ok(done);
         }
         let shared = self.shared.clone();
-        pool(move || {
-            let begun = Instant::now();
-            let done = whole(&shared);
-            shared.pace.pooled_took(Work::Names, begun.elapsed());
-            done
-        })
-        .await
+        pool(move || shared.pace.pooled(Work::Names, || whole(&shared))).await
     }
 
     /// Does `work` in the pool.

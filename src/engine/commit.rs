@@ -163,14 +163,7 @@ impl Inner {
         if range.is_empty() {
             return Ok(hash);
         }
-        let blob = entry.blob();
-        let mut pieces = match self.blobs.read(&blob, range.clone()).await {
-            // It has been moved meanwhile.
-            Err(BlobError::Lost) if entry.blob() != blob => {
-                self.blobs.read(&entry.blob(), range).await?
-            }
-            pieces => pieces?,
-        };
+        let mut pieces = self.read_stored(entry, range).await?;
         while let Some(piece) = pieces.next().await {
             update(&mut hash, &piece?);
         }

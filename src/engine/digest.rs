@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use super::ingest::Ingest;
+use super::read::where_it_lies;
 use super::table::Entry;
 use super::{Inner, More, load};
-use crate::blob::BlobError;
+use crate::blob::{Blob, BlobError};
 use crate::error::Reject;
 use crate::protocol::sha256::{Hasher, Sum};
 use crate::state::{Detail, Promise};
@@ -241,26 +242,20 @@ impl Inner {
         at: u64,
         end: u64,
     ) -> Result<Vec<Bytes>, Reject> {
+        if at == end {
+            return Ok(Vec::new());
+        }
         let _reading = entry.readers.clone();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let blob = entry.blob();
-            let read = async {
-                if at == end {
-                    return Ok(Vec::new());
-                }
-                let pieces = self.blobs.read(&blob, at..end).await?;
-                pieces.try_collect().await
-            };
-            match read.await {
-                Err(BlobError::Lost) if tries < 3 && *entry.blob() != *blob => {}
-                Err(BlobError::Lost) => {
-                    self.found_lost(&entry.id).await?;
-                    return Err(Reject::BlobLost);
-                }
-                other => return Ok(other?),
+        let read = |blob: Arc<Blob>| async move {
+            let pieces = self.blobs.read(&blob, at..end).await?;
+            pieces.try_collect().await
+        };
+        match where_it_lies(entry, read).await {
+            Err(BlobError::Lost) => {
+                self.found_lost(&entry.id).await?;
+                Err(Reject::BlobLost)
             }
+            other => Ok(other?),
         }
     }
 }

@@ -18,7 +18,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use sled::Tree;
@@ -66,21 +65,14 @@ impl SledState {
         &self,
         look: impl FnOnce(&View) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let pace = self.committer.pace();
-        if let Some(_leave) = (pace.as_ref()).and_then(|pace| pace.try_inline(Work::Reads)) {
-            let tree = self.tree().clone().ok_or_else(closed)?;
-            let fresh = self.fresh.clone();
-            return look(&View { tree, fresh });
+        let Some(pace) = self.committer.pace() else {
+            return self.read(look).await;
+        };
+        if let Some(_leave) = pace.try_inline(Work::Reads) {
+            return look(&self.view()?);
         }
-        self.read(move |view| {
-            let begun = Instant::now();
-            let found = look(view);
-            if let Some(pace) = pace {
-                pace.pooled_took(Work::Reads, begun.elapsed());
-            }
-            found
-        })
-        .await
+        self.read(move |view| pace.pooled(Work::Reads, || look(view)))
+            .await
     }
 
     /// Runs a read where it may wait for the disk.
@@ -88,11 +80,17 @@ impl SledState {
         &self,
         read: impl FnOnce(&View) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let tree = self.tree().clone().ok_or_else(closed)?;
-        let fresh = self.fresh.clone();
-        tokio::task::spawn_blocking(move || read(&View { tree, fresh }))
+        let view = self.view()?;
+        tokio::task::spawn_blocking(move || read(&view))
             .await
             .unwrap_or_else(|error| Err(StateError::Store(format!("a read ended: {error}"))))
+    }
+
+    /// What is stored now; an error once it is closed.
+    fn view(&self) -> Result<View, StateError> {
+        let tree = self.tree().clone().ok_or_else(closed)?;
+        let fresh = self.fresh.clone();
+        Ok(View { tree, fresh })
     }
 }
 

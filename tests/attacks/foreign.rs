@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use highwater::config::AuthMode;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::identity::{ALICE, As, BOB, create, users};
+use crate::identity::{ALICE, As, BOB, create, two_users_with};
 use crate::support::client::Request;
 use crate::support::receiver::{Receiver, Said};
-use crate::support::{Client, Server, id, start_with, until};
+use crate::support::{Client, Server, id, until};
 
 /// As long as one that there is.
 const UNKNOWN: &str = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
@@ -128,17 +127,11 @@ async fn is_not_there(server: &Client, foreign: &str) {
 
 /// Two users, and an operator with a token of his own.
 async fn serve(change: impl FnOnce(&mut highwater::config::Config)) -> (Server, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("users.toml");
-    std::fs::write(&file, users(BOB)).expect("it is written");
-    let server = start_with(|config| {
-        config.auth.auth = AuthMode::Token;
-        config.auth.auth_file = Some(file);
+    two_users_with(|config| {
         config.admin_token = Some("the-operators-own-token".parse().expect("a token"));
         change(config);
     })
-    .await;
-    (server, dir)
+    .await
 }
 
 /// A session of Alice's, whose first chunk is there.

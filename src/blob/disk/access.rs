@@ -118,10 +118,8 @@ pub(super) fn write_pooled(
     let room = usize::try_from(tip.room()).unwrap_or(usize::MAX);
     let fits = &bytes[..bytes.len().min(room)];
     let first = tip.position();
-    let begun = Instant::now();
-    shared.open.touch(slot, begun);
-    let mut result = tip.write(file, fits);
-    shared.pace.pooled_took(Work::Bytes, begun.elapsed());
+    shared.open.touch(slot, Instant::now());
+    let mut result = shared.pace.pooled(Work::Bytes, || tip.write(file, fits));
     if result.as_ref().is_err_and(is_full) {
         shared.open.release_tails();
         let written = usize::try_from(tip.position() - first).unwrap_or(usize::MAX);

@@ -327,11 +327,11 @@ impl<G: Ground> Work<G> {
 
     /// In the thread: makes commits as durable as somebody asks, and wakes all.
     fn group(&mut self, commits: Vec<Commit>, inbox: &Inbox) {
-        let (clean, begun) = (self.unflushed.is_none(), Instant::now());
-        let Waiting { flushed, synced } = self.write(commits);
-        if let Some(pace) = &self.pace {
-            pace.pooled_took(Kind::Commits, begun.elapsed());
-        }
+        let clean = self.unflushed.is_none();
+        let Waiting { flushed, synced } = match self.pace.clone() {
+            Some(pace) => pace.pooled(Kind::Commits, || self.write(commits)),
+            None => self.write(commits),
+        };
         if self.lingers() || !flushed.is_empty() || !synced.is_empty() {
             self.flush(inbox);
             self.wake(flushed);
