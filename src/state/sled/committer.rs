@@ -244,7 +244,13 @@ fn run<G: Ground>(inbox: &Inbox, shared: &Shared<G>) -> Result<(), String> {
         let mut work = locked(shared);
         let Some(work) = work.as_mut() else { break };
         match due {
-            Due::Commits => work.group(inbox.take(), inbox),
+            Due::Commits => {
+                let commits = inbox.take();
+                // A task may have been faster: a group of none is no measure of the disk.
+                if !commits.is_empty() {
+                    work.group(commits, inbox);
+                }
+            }
             Due::Flush => work.flush(inbox),
             Due::Closed => break,
         }

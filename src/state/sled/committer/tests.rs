@@ -396,6 +396,23 @@ async fn commits_stay_in_order_whoever_makes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_a_task_was_faster_with_is_nothing_to_the_thread() {
+    // Now and then the thread begins to look just as there is something, and sees what a task then takes.
+    for _ in 0..500 {
+        let (steps, seen) = mpsc::channel();
+        let committer = paced(Keeper {
+            steps: Some(steps),
+            ..Keeper::default()
+        });
+        let commit = committer.commit(one(), Vec::new(), Promise::Flushed);
+        commit.await.unwrap();
+        committer.close().await.unwrap();
+        let settled = seen.try_iter().filter(|(step, _)| *step == "settle");
+        assert_eq!(settled.count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_turns_out_to_need_the_tree_is_left_to_the_thread() {
     let (steps, seen) = mpsc::channel();
     let forgetful = Keeper {
