@@ -32,7 +32,6 @@ mod quotas;
 mod server_process;
 mod sessions;
 mod state_growth;
-mod supply;
 mod support;
 mod survival;
 mod tls;
