@@ -39,7 +39,7 @@ const HARMLESS: &[&str] = &[
     "zip", "rar", "7z", "epub", "eml",
 ];
 
-/// What runs when it is opened.
+/// What runs when it is opened, or where a web server finds it. The README lists it.
 const RUNS: &[&str] = &[
     "exe",
     "com",
@@ -48,6 +48,7 @@ const RUNS: &[&str] = &[
     "bat",
     "cmd",
     "msi",
+    "msix",
     "msp",
     "cpl",
     "dll",
@@ -72,12 +73,18 @@ const RUNS: &[&str] = &[
     "reg",
     "jar",
     "jnlp",
+    "class",
     "apk",
     "ipa",
     "app",
     "command",
+    "dmg",
+    "pkg",
+    "deb",
+    "rpm",
     "sh",
     "bash",
+    "zsh",
     "run",
     "appimage",
     "desktop",
@@ -86,9 +93,29 @@ const RUNS: &[&str] = &[
     "appref-ms",
     "chm",
     "xll",
+    "xlam",
+    "docm",
+    "dotm",
+    "xlsm",
+    "xltm",
+    "pptm",
+    "ppam",
+    "php",
+    "phtml",
+    "phar",
+    "asp",
+    "aspx",
+    "jsp",
+    "jspx",
+    "cgi",
+    "py",
+    "pyw",
+    "pl",
+    "rb",
     "iso",
     "img",
     "vhd",
+    "vhdx",
 ];
 
 impl NamePolicy {
@@ -266,6 +293,16 @@ mod tests {
         }
         assert_eq!(clean(b"a\xff.txt"), "a_.txt");
         assert!(flaw(b"a\xff.txt").is_some());
+    }
+
+    #[test]
+    fn the_readme_tells_which_extensions() {
+        let readme = include_str!("../../README.md");
+        let words: Vec<_> = readme.split_whitespace().collect();
+        let words = words.join(" ");
+        for list in [HARMLESS, RUNS] {
+            assert!(words.contains(&format!("`{}`", list.join(" "))));
+        }
     }
 
     fn metadata(name: &str) -> Bytes {

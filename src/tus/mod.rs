@@ -131,6 +131,11 @@ impl Door {
         if method == TusMethod::Options {
             return Ok(options::answer(self)); // a browser's preflight bears no credential
         }
+        // Other credentials a page has only if it was given them.
+        let ambient = self.settings.gate.auth().is_ambient();
+        if ambient && !Cors::admits(self.settings.cors.as_ref(), &self.settings.via, head) {
+            return Err(Reject::ForeignOrigin);
+        }
         let is_head = method == TusMethod::Head;
         let mut by = self.settings.gate.enter(head, is_head)?;
         let id = match &target {

@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header, get_current_timestamp,
 };
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::Unauthorized;
 use crate::protocol::sha256::Sum;
@@ -62,6 +64,7 @@ struct Good {
 #[derive(Debug, Deserialize)]
 struct Claims {
     sub: UserId,
+    #[serde(deserialize_with = "numeric_date")]
     exp: u64,
     upload_max_size: Option<u64>,
     upload_quota: Option<u64>,
@@ -143,8 +146,8 @@ impl Jwt {
         let start = text.trim_ascii_start();
         let keys = if start.starts_with(b"{") {
             from_jwks(start)?
-        } else if contains(text, b"-----BEGIN") {
-            vec![from_pem(text)?]
+        } else if contains(text, BEGIN) {
+            from_pems(text)?
         } else {
             vec![from_secret(text)?]
         };
@@ -159,6 +162,14 @@ impl Jwt {
             good: Mutex::default(),
         })
     }
+}
+
+/// Whole seconds of a `NumericDate`, which may have a fraction. Source: RFC 7519, 2.
+fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let seconds = Duration::try_from_secs_f64(f64::deserialize(from)?);
+    seconds
+        .map(|since| since.as_secs())
+        .map_err(D::Error::custom)
 }
 
 fn rules(algorithm: Algorithm, expect: &Expect) -> Validation {
@@ -202,7 +213,19 @@ fn from_secret(text: &[u8]) -> Result<Found, String> {
 
 const TOO_SHORT: &str = "a secret has at least 32 bytes";
 
+const BEGIN: &[u8] = b"-----BEGIN";
+
 type Found = (Option<String>, Algorithm, DecodingKey);
+
+/// One key or more, one block after the other.
+fn from_pems(text: &[u8]) -> Result<Vec<Found>, String> {
+    let mut begins: Vec<_> = (0..text.len())
+        .filter(|at| text[*at..].starts_with(BEGIN))
+        .collect();
+    begins.push(text.len());
+    let keys = begins.windows(2).map(|ends| &text[ends[0]..ends[1]]);
+    keys.map(from_pem).collect()
+}
 
 fn from_pem(pem: &[u8]) -> Result<Found, String> {
     if contains(pem, b"PRIVATE") {

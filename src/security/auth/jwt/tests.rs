@@ -41,6 +41,31 @@ fn a_good_token_names_its_user_and_limits() {
 }
 
 #[test]
+fn a_date_may_have_a_fraction() {
+    let keys = keys(SECRET);
+    let with = |after: f64| {
+        let now = Duration::from_secs(get_current_timestamp()).as_secs_f64();
+        token(&json!({"sub": "alice", "exp": now + after}))
+    };
+    assert!(keys.user(&with(100.5)).is_ok());
+    for bad in [-100.5, -1e12, 1e300] {
+        assert_eq!(keys.user(&with(bad)), Err(Unauthorized), "{bad}");
+    }
+}
+
+#[test]
+fn a_file_of_several_keys() {
+    let rsa = include_str!("rsa-public.pem");
+    // Source: RFC 8410, 10.1.
+    let ed = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    let both = keys(format!("# two keys\n{rsa}\n# the other\n{ed}").as_bytes());
+    let algorithms: Vec<_> = both.keys.iter().map(|key| key.algorithm).collect();
+    assert_eq!(algorithms, [Algorithm::RS256, Algorithm::EdDSA]);
+    let cut = &ed[..60];
+    assert!(Jwt::of(format!("{rsa}{cut}").as_bytes(), &Expect::default()).is_err());
+}
+
+#[test]
 fn what_is_not_right_is_refused() {
     let keys = keys(SECRET);
     let with = |name: &str, value: Value| {
