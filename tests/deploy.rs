@@ -257,3 +257,69 @@ fn systemd_takes_the_unit() {
         .collect();
     assert!(output.status.success() && about.is_empty(), "{output:?}");
 }
+
+/// No container engine here: what an engine would be given is there and enough, and so is what its last image has.
+#[test]
+fn the_image_has_what_it_needs() {
+    let recipe = fs::read_to_string(example("Dockerfile")).expect("the Dockerfile");
+    let (building, running) = recipe.split_once("\nFROM gcr.io/").expect("two images");
+    assert!(running.starts_with("distroless/cc-debian12:nonroot\n"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lists = fs::read_to_string(root.join(".dockerignore")).expect("what it may see");
+    let may_see: Vec<_> = lists.lines().collect();
+    let context = tempfile::tempdir().expect("a directory");
+    let mut copied = Vec::new();
+    for line in building
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+    {
+        let names: Vec<_> = line.split_whitespace().collect();
+        let (_, names) = names.split_last().expect("sources and their place");
+        copied.extend(names.iter().map(|name| (*name).to_owned()));
+    }
+    assert!(copied.len() > 3, "{copied:?}");
+    for name in &copied {
+        assert!(may_see.contains(&format!("!{name}").as_str()), "{name}");
+        let copy = Command::new("cp")
+            .arg("-a")
+            .args([root.join(name), context.path().join(name)])
+            .status();
+        assert!(copy.expect("cp").success(), "{name}");
+    }
+    let metadata = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--locked",
+            "--offline",
+            "--no-deps",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(context.path())
+        .output()
+        .expect("cargo");
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let linked = Command::new("ldd")
+        .arg(env!("CARGO_BIN_EXE_highwater"))
+        .output()
+        .expect("ldd");
+    let linked = String::from_utf8(linked.stdout).expect("text");
+    for line in linked.lines() {
+        let library = line.split_whitespace().next().unwrap_or_default();
+        let known = [
+            "linux-vdso",
+            "libc.",
+            "libm.",
+            "libgcc_s.",
+            "/lib64/ld-linux",
+        ];
+        assert!(
+            known.iter().any(|known| library.starts_with(known)),
+            "{line}"
+        );
+    }
+}
