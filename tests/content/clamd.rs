@@ -9,12 +9,13 @@ use highwater::config::ScanUnavailable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::support::{bytes, start_with, until};
+use crate::support::{Server, bytes, start_with, until};
 
 /// A process of its own; ended when dropped.
 struct Clamd {
     child: Child,
     dir: tempfile::TempDir,
+    port: u16,
 }
 
 impl Drop for Clamd {
@@ -52,8 +53,13 @@ impl Clamd {
             hex(OWN)
         );
         std::fs::write(at("test.ndb"), signatures).expect("it is written");
+        // clamd cannot be asked which port it took.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
         let config = format!(
-            "LocalSocket {}\nDatabaseDirectory {}\nTemporaryDirectory {}\nForeground yes\nStreamMaxLength 1M\n\
+            "TCPSocket {port}\nTCPAddr 127.0.0.1\nLocalSocket {}\nDatabaseDirectory {}\nTemporaryDirectory {}\nForeground yes\nStreamMaxLength 1M\n\
              LogFile {}\n",
             at("clamd.ctl").display(),
             dir.path().display(),
@@ -70,7 +76,7 @@ impl Clamd {
             .stderr(Stdio::null())
             .spawn()
             .expect("clamd runs: apt-get install -y clamav-daemon");
-        let clamd = Self { child, dir };
+        let clamd = Self { child, dir, port };
         until("clamd answers", || clamd.answers()).await;
         clamd
     }
@@ -90,17 +96,18 @@ impl Clamd {
     }
 }
 
-#[tokio::test]
-async fn the_real_clamd_finds_what_it_should() {
-    let mut clamd = Clamd::start().await;
-    let scan = format!("clamd:unix:{}", clamd.socket().display());
-    let server = start_with(|config| {
-        config.content.scan = Some(scan.parse().expect("an address"));
+async fn scanned_by(address: &str) -> Server {
+    start_with(|config| {
+        config.content.scan = Some(address.parse().expect("an address"));
         config.content.scan_wait = Duration::from_secs(20);
         config.content.scan_max_bytes = Some(4 << 20);
         config.content.scan_unavailable = ScanUnavailable::Refuse;
     })
-    .await;
+    .await
+}
+
+/// What is clean passes, and nothing else.
+async fn finds(server: &Server) {
     let mut hidden = bytes(1, 700_000);
     hidden[400_000..400_000 + OWN.len()].copy_from_slice(OWN);
     for (body, status, code) in [
@@ -122,9 +129,26 @@ async fn the_real_clamd_finds_what_it_should() {
         let get = server.get(&path).await;
         assert_eq!(get.status, if status == 204 { 200 } else { 422 });
     }
+}
+
+#[tokio::test]
+async fn the_real_clamd_finds_what_it_should() {
+    let mut clamd = Clamd::start().await;
+    let addresses = [
+        format!("clamd:unix:{}", clamd.socket().display()),
+        format!("clamd:tcp://127.0.0.1:{}", clamd.port),
+    ];
+    let mut servers = Vec::new();
+    for address in addresses {
+        let server = scanned_by(&address).await;
+        finds(&server).await;
+        servers.push(server);
+    }
     // Once it is gone, nothing passes.
     clamd.child.kill().expect("it is there");
     clamd.child.wait().expect("it ends");
-    let path = server.create(1).await;
-    assert_eq!(server.patch(&path, 0, "a").send().await.status, 422);
+    for server in servers {
+        let path = server.create(1).await;
+        assert_eq!(server.patch(&path, 0, "a").send().await.status, 422);
+    }
 }
