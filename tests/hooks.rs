@@ -8,6 +8,7 @@ mod finish;
 mod misbehave;
 mod scan;
 mod tell;
+mod waiting;
 
 use std::time::Duration;
 
