@@ -41,7 +41,8 @@
 //! - `attacks::smuggling::by_folds_and_bytes_in_a_head`: obs-fold, NUL, lone CR and LF, a field twice.
 //! - `attacks::smuggling::by_chunks`: sizes, extensions, line ends; trailers that name fields of the head change nothing.
 //! - `attacks::smuggling::by_bodies_that_nobody_reads`, `attacks::smuggling::by_what_is_said_back`: no header of the client's making.
-//! - `attacks::http2::lengths_and_fields_of_a_connection_are_no_way_around`, `attacks::http2::trailers_change_nothing_of_the_head`.
+//! - `attacks::http2::lengths_and_fields_of_a_connection_are_no_way_around`, `attacks::http2::trailers_change_nothing_of_the_head`;
+//!   `attacks::http2::a_host_beside_another_authority`: 400.
 //! - `protocol::a_host_is_named_once_and_can_be_one`, `protocol::a_body_in_a_transfer_coding_that_nobody_takes_off_is_not_stored`.
 //! - `fuzz::heads_by_chance`: heads made of all of these; and the conformance runner's cases `http.*`.
 //!

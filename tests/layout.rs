@@ -293,3 +293,49 @@ fn nothing_is_unsafe() {
         assert!(!words.any(|line| line.contains(word)), "{}", path.display());
     }
 }
+
+/// The packages of a lock file.
+fn locked(text: &str) -> Vec<toml::Table> {
+    let lock: toml::Table = text.parse().expect("a lock file");
+    let all = lock["package"].as_array().expect("packages");
+    let tables = all
+        .iter()
+        .map(|one| one.as_table().expect("a table").clone());
+    tables.collect()
+}
+
+/// The fuzz targets are a workspace of their own, and would be built with what this one has long left.
+#[test]
+fn the_fuzz_targets_are_built_of_the_same() {
+    let ours = locked(include_str!("../Cargo.lock"));
+    let theirs = locked(include_str!("fuzz/Cargo.lock"));
+    let same = |one: &toml::Table, other: &toml::Table, keys: &[&str]| {
+        keys.iter().all(|key| one.get(*key) == other.get(*key))
+    };
+    let mut alone = Vec::new();
+    for package in &theirs {
+        if !ours.iter().any(|our| same(our, package, &["name"])) {
+            alone.push(package["name"].as_str().expect("a name"));
+        } else if package["name"].as_str() != Some("highwater") {
+            let keys = ["name", "version", "source", "checksum"];
+            let known = ours.iter().any(|our| same(our, package, &keys));
+            assert!(known, "tests/fuzz/Cargo.lock has another {package:?}");
+        }
+    }
+    assert_eq!(alone, ["arbitrary", "highwater-fuzz", "libfuzzer-sys"]);
+    // What the server depends on, by name alone where there is one version of it.
+    let server = |packages: &[toml::Table]| {
+        let named = |one: &&toml::Table| one["name"].as_str() == Some("highwater");
+        let server = packages.iter().find(named).expect("the server");
+        let all = server["dependencies"].as_array().expect("names");
+        let names = all.iter().filter_map(|one| one.as_str()?.split(' ').next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let manifest: toml::Table = include_str!("../Cargo.toml").parse().expect("it is TOML");
+    let table = |name: &str| manifest[name].as_table().expect("a table").keys();
+    let linked: BTreeSet<_> = table("dependencies").cloned().collect();
+    let tests = table("dev-dependencies").filter(|name| !linked.contains(*name));
+    let (mut wanted, tests) = (server(&ours), tests.cloned().collect::<Vec<_>>());
+    wanted.retain(|name| !tests.contains(name));
+    assert_eq!(server(&theirs), wanted, "tests/fuzz/Cargo.lock is stale");
+}

@@ -47,6 +47,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
@@ -279,6 +280,11 @@ impl BlobStore for DiskBlobs {
     async fn set_aside(&self, id: &UploadId, blob: &Blob) -> Result<String, BlobError> {
         let (id, blob) = (id.clone(), blob.clone());
         self.pooled(move |shared| aside::set_aside(shared, &id, &blob))
+            .await
+    }
+
+    async fn clear_aside(&self, before: SystemTime) -> Result<(usize, u64), BlobError> {
+        self.pooled(move |shared| aside::clear(shared, before))
             .await
     }
 

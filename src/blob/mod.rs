@@ -9,6 +9,7 @@ mod ranges;
 mod contract;
 
 use std::ops::Range;
+use std::time::SystemTime;
 use std::{io, path::PathBuf};
 
 use async_trait::async_trait;
@@ -208,6 +209,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// `Fixed` where the store has no such place.
     async fn set_aside(&self, _id: &UploadId, _blob: &Blob) -> Result<String, BlobError> {
         Err(BlobError::Fixed)
+    }
+
+    /// Removes what was set aside before this moment, for good: how many, and of how many bytes.
+    async fn clear_aside(&self, _before: SystemTime) -> Result<(usize, u64), BlobError> {
+        Ok((0, 0))
     }
 
     /// The names of the store's shards, for going through everything in small steps.

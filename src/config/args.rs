@@ -272,6 +272,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "scan_wait",
             "scan_max_bytes",
             "scan_infected",
+            "scan_quarantine_for",
             "scan_unavailable",
         ],
     ),

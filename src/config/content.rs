@@ -70,6 +70,9 @@ pub struct ContentOptions {
     /// What becomes of malware.
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = ScanInfected::Delete)]
     pub scan_infected: ScanInfected,
+    /// Time after which malware that was set aside is removed for good; 0 for never.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration)]
+    pub scan_quarantine_for: Duration,
     /// What becomes of uploads that the scanner cannot look at, because it is not there, or they are too large for it.
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = ScanUnavailable::Hold)]
     pub scan_unavailable: ScanUnavailable,

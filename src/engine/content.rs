@@ -2,6 +2,7 @@
 //! upload that must not be there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -26,6 +27,8 @@ pub struct Content {
     pub names: NamePolicy,
     /// Complete uploads are looked through for malware.
     pub scan: Option<ScanOptions>,
+    /// How long malware that was set aside is kept; `None`: until the operator removes it.
+    pub quarantine_for: Option<Duration>,
 }
 
 /// The first bytes of a file that comes in.

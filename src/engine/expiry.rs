@@ -165,6 +165,7 @@ impl Inner {
     /// One paced walk over all files: those of no upload, or of one that ended, go. Those with a sidecar are of an upload,
     /// whatever the state store knows.
     pub(super) async fn sweep_files(self: &Arc<Self>) {
+        self.sweep_quarantine().await;
         let shards = match self.blobs.shards().await {
             Ok(shards) => shards,
             Err(error) => return warn!(%error, "the sweep could not list the files"),

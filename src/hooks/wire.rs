@@ -139,7 +139,7 @@ impl Call {
         });
         let forward = |name: &String| {
             let values = cause.iter().flat_map(|cause| cause.header(name));
-            let pairs = values.map(|value| (name.clone(), value.to_owned()));
+            let pairs = values.map(|value| (name.clone(), value.into_owned()));
             pairs.collect::<Vec<_>>()
         };
         Self {

@@ -216,6 +216,7 @@ fn options(config: &Config, dir: &DataDir) -> Options {
             sniff: config.content.sniffing(),
             names: config.content.names(),
             scan: config.content.scanning(),
+            quarantine_for: some(config.content.scan_quarantine_for),
         },
         power_cuts: dir.power_cuts(),
         power_lost: dir.power_lost(),

@@ -184,14 +184,26 @@ fn known<B>(request: &Request<B>) -> Result<(), Reject> {
     }
 }
 
-/// HTTP/1.1 has one `Host`, and one that can be a host's name. Source: RFC 9112, 3.2.
+/// HTTP/1.1 has one `Host`, and one that can be a host's name. On HTTP/2 it is left out, or says what `:authority` does: a proxy on the
+/// way may have judged by the one, where we would go by the other. Source: RFC 9112, 3.2; RFC 9113, 8.3.1.
 fn host<B>(request: &Request<B>) -> Result<(), HeaderError> {
-    if request.version() != Version::HTTP_11 {
+    if !matches!(request.version(), Version::HTTP_11 | Version::HTTP_2) {
         return Ok(());
     }
-    let host = one(request.headers(), "Host")?.ok_or(HeaderError::Missing("Host"))?;
-    let valid = host.to_str().is_ok_and(authority::is_valid);
-    valid.then_some(()).ok_or(HeaderError::Malformed("Host"))
+    let host = match one(request.headers(), "Host")? {
+        Some(host) => host.to_str().ok(),
+        None if request.version() == Version::HTTP_2 => return Ok(()),
+        None => return Err(HeaderError::Missing("Host")),
+    };
+    let fits = |host| match request.uri().authority() {
+        Some(authority) if request.version() == Version::HTTP_2 => {
+            authority::same(authority.as_str(), host)
+        }
+        _ => authority::is_valid(host),
+    };
+    host.is_some_and(fits)
+        .then_some(())
+        .ok_or(HeaderError::Malformed("Host"))
 }
 
 fn linger<B>(request: &Request<B>) -> Linger {
@@ -251,6 +263,35 @@ mod tests {
         assert!(request("PUT", &[]) && request("POST", &["Chunked"]));
         assert!(!request("BREW", &[]) && !request("patch", &[]));
         assert!(!request("POST", &["gzip, chunked"]) && !request("POST", &["gzip", "chunked"]));
+    }
+
+    #[test]
+    fn a_host_is_one_and_the_authoritys() {
+        let taken = |version, uri: &str, hosts: &[&str]| {
+            let mut request = Request::builder().version(version).uri(uri);
+            for name in hosts {
+                request = request.header("host", *name);
+            }
+            host(&request.body(()).unwrap()).is_ok()
+        };
+        for (uri, hosts, one, two) in [
+            ("/", &["t"][..], true, true),
+            ("/", &[], false, true),
+            ("/", &["t", "t"], false, false),
+            ("/", &["t/u"], false, false),
+            ("http://t/", &[], false, true),
+            ("http://t/", &["T:80"], true, true),
+            ("http://t:81/", &["t:81"], true, true),
+            // In HTTP/1.1 the line decides, whatever `Host` says. Source: RFC 9112, 3.2.2.
+            ("http://t/", &["u"], true, false),
+            ("http://t:81/", &["t"], true, false),
+            ("http://t/", &["t", "u"], false, false),
+            ("http://t/", &[""], false, false),
+        ] {
+            assert_eq!(taken(Version::HTTP_11, uri, hosts), one, "{uri} {hosts:?}");
+            assert_eq!(taken(Version::HTTP_2, uri, hosts), two, "{uri} {hosts:?}");
+        }
+        assert!(taken(Version::HTTP_10, "/", &[]));
     }
 
     #[test]

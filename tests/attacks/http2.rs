@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::support::http2::{Http2, bytes_of};
 use crate::support::{Client, Process, start};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -189,6 +190,50 @@ async fn lengths_and_fields_of_a_connection_are_no_way_around() {
         let (end, offset) = attack(&server, |all| all.retain(|(name, _)| *name != missing)).await;
         assert!(end != End::Answered && offset == 0, "{missing}");
     }
+}
+
+/// A proxy may have let the one host pass, and the request be meant for the other.
+#[tokio::test]
+async fn a_host_beside_another_authority() {
+    let server = start().await;
+    for (hosts, taken) in [
+        (&["t"][..], true),
+        (&["T:80"], true),
+        (&["u"], false),
+        (&["t:81"], false),
+        (&["t", "u"], false),
+        (&["u", "t"], false),
+        (&["t, u"], false),
+        (&["t@u"], false),
+        (&[""], false),
+    ] {
+        let add =
+            |all: &mut Vec<(&str, &str)>| all.extend(hosts.iter().map(|host| ("host", *host)));
+        let (end, offset) = attack(&server, add).await;
+        assert_eq!(
+            (end, offset),
+            (End::Answered, if taken { 5 } else { 0 }),
+            "{hosts:?}"
+        );
+    }
+    // Without an authority it is the host that is asked for, and one alone.
+    for (hosts, offset) in [(&["u"][..], 5), (&["t", "u"], 0), (&["a b"], 0)] {
+        let change = |all: &mut Vec<(&str, &str)>| {
+            all.retain(|(name, _)| *name != ":authority");
+            all.extend(hosts.iter().map(|host| ("host", *host)));
+        };
+        assert_eq!(attack(&server, change).await.1, offset, "{hosts:?}");
+    }
+    let mut client = Http2::connect(&server).await;
+    let length = ("Upload-Length", "5");
+    let answer = client.create("/files/", &[length, ("Host", "u")]).await;
+    assert_eq!(answer.status(), 400);
+    let body = bytes_of(answer).await;
+    assert!(String::from_utf8_lossy(&body).contains("\"bad-header\""));
+    let answer = client
+        .create("/files/", &[length, ("Host", &server.addr.to_string())])
+        .await;
+    assert_eq!(answer.status(), 201);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! What becomes of malware, and of what a scanner that is down cannot look at.
 
+use std::time::Duration;
+
 use highwater::config::{ScanInfected, ScanUnavailable};
 
 use super::fake_clamd::{FakeClamd, Mood};
 use super::scanning::{LONG, SHORT, bad, both_are_aside, is, scanning, send, send_malware};
-use crate::support::{bytes, id, until};
+use crate::support::{Server, bytes, file_of, id, until};
 
 #[tokio::test]
 async fn a_scanner_that_is_down_is_asked_for_one_upload_at_a_time() {
@@ -95,6 +97,79 @@ async fn malware_that_cannot_be_set_aside_is_set_aside_later() {
         both_are_aside(&aside, &body);
         std::fs::remove_dir_all(&aside).expect("the operator empties it");
     }
+}
+
+#[tokio::test]
+async fn what_was_set_aside_goes_when_its_time_is_over() {
+    const DAY: Duration = Duration::from_hours(24);
+    let clamd = FakeClamd::start(Mood::Well).await;
+    let mut server = scanning(&clamd, LONG, |config| {
+        config.content.scan_infected = ScanInfected::Quarantine;
+    })
+    .await;
+    let aside = server.data().join("quarantine");
+    let age = |name: &str, by: Duration| {
+        let file = std::fs::File::open(aside.join(name)).expect("the file");
+        let then = std::time::SystemTime::now() - by;
+        file.set_modified(then).expect("it has a time");
+    };
+    let names = || {
+        let all = std::fs::read_dir(&aside).expect("a directory").flatten();
+        let mut names: Vec<_> = all.map(|one| one.file_name()).collect();
+        names.sort();
+        names
+    };
+    let cleanup = async |server: &Server| {
+        let swept = server.request("POST", "/admin/cleanup").send().await;
+        assert_eq!(swept.status, 200, "{swept:?}");
+        let swept: serde_json::Value = serde_json::from_slice(&swept.body).expect("JSON");
+        swept["freed_bytes"].as_u64().expect("a number")
+    };
+    let body = bad(9000);
+    send_malware(&server, &body).await;
+    let all = names();
+    assert_eq!(all.len(), 2);
+    let names_of: Vec<&str> = all.iter().filter_map(|name| name.to_str()).collect();
+    // What people put beside it is theirs.
+    std::fs::create_dir(aside.join("looked-at")).expect("a directory");
+    std::os::unix::fs::symlink(names_of[0], aside.join("link")).expect("a link");
+    for name in &names_of {
+        age(name, 400 * DAY);
+    }
+    cleanup(&server).await;
+    assert_eq!(names().len(), 4, "for ever, unless it is said");
+    age(names_of[1], DAY);
+    server
+        .change(|config| config.content.scan_quarantine_for = 2 * DAY)
+        .await;
+    until("the old one is gone", || async { names().len() == 3 }).await;
+    cleanup(&server).await;
+    assert!(names().contains(&all[1]));
+    age(names_of[1], 3 * DAY);
+    assert_eq!(cleanup(&server).await, 9000);
+    assert_eq!(names(), ["link", "looked-at"]);
+}
+
+/// Its time begins when it is set aside, and not when its bytes came.
+#[tokio::test]
+async fn what_waited_long_for_its_verdict_is_kept_as_long() {
+    let clamd = FakeClamd::start(Mood::Hangs).await;
+    let server = scanning(&clamd, SHORT, |config| {
+        config.content.scan_infected = ScanInfected::Quarantine;
+        config.content.scan_quarantine_for = Duration::from_hours(1);
+    })
+    .await;
+    let (path, reply) = send(&server, &bad(9000)).await;
+    assert_eq!(reply.status, 204);
+    let file = std::fs::File::open(file_of(&server.data(), &path)).expect("the file");
+    let then = std::time::SystemTime::now() - Duration::from_hours(2);
+    file.set_modified(then).expect("it has a time");
+    clamd.set(Mood::Well);
+    let place = server.data().join("quarantine").join(id(&path));
+    until("it is set aside", || async { place.exists() }).await;
+    let swept = server.request("POST", "/admin/cleanup").send().await;
+    assert_eq!(swept.status, 200, "{swept:?}");
+    assert!(place.exists());
 }
 
 #[tokio::test]

@@ -21,13 +21,13 @@ fn obeying(call: &Call) -> Said {
     Said::Json(json!({ "ChangeFileInfo": { "Storage": { "Path": wanted } } }))
 }
 
-async fn obeyed() -> (Receiver, Server) {
+pub(super) async fn obeyed() -> (Receiver, Server) {
     let receiver = Receiver::start(obeying).await;
     let server = calling(&receiver, "pre-create,post-create,post-finish").await;
     (receiver, server)
 }
 
-fn post(server: &Server, path: &str) -> Request {
+pub(super) fn post(server: &Server, path: &str) -> Request {
     let metadata = metadata(&[("path", path)]);
     let post = server.tus("POST", "/files/");
     post.header("Upload-Metadata", metadata)
@@ -40,7 +40,7 @@ async fn create(server: &Server, path: &str, length: usize) -> String {
     created.location_path()
 }
 
-async fn refused(server: &Server, path: &str) {
+pub(super) async fn refused(server: &Server, path: &str) {
     let reply = post(server, path).header("Upload-Length", 1).send().await;
     let told = (reply.status, reply.code.as_str());
     assert_eq!(told, (500, "hook-failed"), "{path:?}");
@@ -55,7 +55,7 @@ async fn whole(server: &Server, path: &str, bytes: &[u8]) -> String {
 }
 
 /// What lies at the top of the data directory beside the server's own.
-fn others(data: &Path) -> Vec<String> {
+pub(super) fn others(data: &Path) -> Vec<String> {
     let ours = ["boot", "files", "info", "segments", "sessions", "state"];
     let entries = fs::read_dir(data).expect("the directory").flatten();
     let names = entries.map(|entry| entry.file_name().into_string().expect("text"));
@@ -64,7 +64,7 @@ fn others(data: &Path) -> Vec<String> {
         .collect()
 }
 
-fn storage(call: &Call) -> PathBuf {
+pub(super) fn storage(call: &Call) -> PathBuf {
     let path = at(&call.json, "Event.Upload.Storage.Path").as_str();
     PathBuf::from(path.expect("a path"))
 }

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File as OpenFile, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::Shared;
 use super::names::sync_dir;
@@ -28,7 +29,11 @@ pub(super) fn set_aside(shared: &Shared, id: &UploadId, blob: &Blob) -> Result<S
     let moved = match blob {
         Blob::Own(own) => {
             let file = shared.paths.of(&File::Upload(own.clone()));
-            fs::rename(&file, &place).map_err(|e| lost(&file, e))
+            // From now on it is kept, however long it waited for this.
+            OpenFile::open(&file)
+                .and_then(|file| file.set_modified(SystemTime::now()))
+                .and_then(|()| fs::rename(&file, &place))
+                .map_err(|e| lost(&file, e))
         }
         Blob::Segments(segments) => {
             // No id begins like that.
@@ -51,6 +56,37 @@ pub(super) fn set_aside(shared: &Shared, id: &UploadId, blob: &Blob) -> Result<S
     sync_dir(&shared.open, &dir)?;
     sync_dir(&shared.open, root)?;
     Ok(place.display().to_string())
+}
+
+/// Removes the plain files that were last written before this moment.
+pub(super) fn clear(shared: &Shared, before: SystemTime) -> Result<(usize, u64), BlobError> {
+    let dir = shared.paths.root().join(DIR);
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok((0, 0)),
+        entries => entries.map_err(|e| fault(&dir, e))?,
+    };
+    let (mut removed, mut freed) = (0, 0);
+    for entry in entries {
+        let path = entry.map_err(|e| fault(&dir, e))?.path();
+        let len = match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_file() && meta.modified().is_ok_and(|time| time < before) => {
+                meta.len()
+            }
+            // What else is there, people have put there; and they may remove it meanwhile.
+            Ok(_) => continue,
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => return Err(fault(&path, e)),
+        };
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                removed += 1;
+                freed += len;
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(fault(&path, e)),
+        }
+    }
+    Ok((removed, freed))
 }
 
 fn exists(path: &Path) -> Result<bool, BlobError> {

@@ -2,6 +2,7 @@
 //! parts. The mark goes last, so that what a crash or a full disk cuts short is done by whoever comes to it next.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::{info, warn};
 
@@ -58,6 +59,22 @@ impl Inner {
             Ok(())
         } else {
             Err(Reject::Locked)
+        }
+    }
+
+    /// Malware that was set aside long enough ago goes.
+    pub(in crate::engine) async fn sweep_quarantine(&self) {
+        let life = self.options.content.quarantine_for;
+        let Some(before) = life.and_then(|life| SystemTime::now().checked_sub(life)) else {
+            return;
+        };
+        match self.blobs.clear_aside(before).await {
+            Ok((0, _)) => {}
+            Ok((removed, freed)) => {
+                self.meter.swept_bytes.add(freed);
+                info!(removed, freed, "malware that was set aside is removed");
+            }
+            Err(error) => warn!(%error, "the quarantine could not be swept"),
         }
     }
 
