@@ -142,9 +142,12 @@ impl Door {
             Target::Upload(id) => Some(id),
             Target::Collection | Target::Garbage => None,
         };
-        if let Some(id) = id {
-            self.engine.permit(id, &by.who).await?;
-            by.is_welcome()?;
+        match id {
+            Some(id) => {
+                let owner = self.engine.permit(id, &by.who).await;
+                by.has_opened(owner, Clone::clone)?;
+            }
+            None => by.opens_nothing()?,
         }
         self.engine.may_access(is_head, id).await?;
         match (method, target) {
