@@ -2,7 +2,7 @@
 
 mod bytes_kept;
 mod races;
-mod rates;
+pub(crate) mod rates;
 mod refusals;
 mod sessions;
 mod sizes;
