@@ -6,6 +6,7 @@ pub(crate) mod rates;
 mod refusals;
 mod sessions;
 mod sizes;
+mod told;
 mod totals;
 
 use std::path::{Path, PathBuf};
