@@ -194,7 +194,7 @@ pub struct Config {
     pub handoff: HandoffOptions,
     /// The credential of /admin and /metrics (Authorization: Bearer), 16 characters or more; better given by the variable,
     /// since other users see command lines. Without one both are there only at this machine: on a loopback address, without a
-    /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin.
+    /// proxy, under the names localhost, 127.0.0.1 and its IPv6 twin; with --auth, /metrics alone.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub admin_token: Option<AdminToken>,
     /// Free disk space, in bytes or percent, below which /readyz and the admin API warn; 0 for never.

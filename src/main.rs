@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            error!("{reason}");
+            match reason {
+                StartError::Config(wrong) => error!("{}", settings.placed(&wrong)),
+                reason => error!("{reason}"),
+            }
             ExitCode::FAILURE
         }
     }

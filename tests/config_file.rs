@@ -138,6 +138,10 @@ fn what_is_wrong_is_told_with_its_line() {
         ("config = \"other.toml\"", 1, "config"),
         ("print-config = true", 1, "print-config"),
         ("s3-bucket = \"b\"", 1, "s3-bucket"),
+        // What it cannot have beside the others.
+        ("port = 1\nquota = \"5GiB\"", 2, "--quota: without --auth"),
+        ("max-size = 5\nport = 1\nmin-size = 6", 3, "--min-size"),
+        ("max-byte-rate = 1", 1, "at least 1024"),
     ] {
         let said = place.refused(text);
         let place = format!("highwater.toml, line {line}: ");
@@ -152,7 +156,24 @@ fn what_is_wrong_is_told_with_its_line() {
         "{said}"
     );
     let said = place.refused("dir-perms = \"0577\"");
-    assert!(said.contains("--dir-perms"), "{said}");
+    assert!(said.contains("line 1: --dir-perms"), "{said}");
+    // Where the value is from elsewhere, so is what is wrong.
+    place.write("min-size = 5");
+    let args = ["--config=highwater.toml", "--max-size=5", "--min-size=6"];
+    let output = place.run(&args, &[]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(
+        said.contains("--min-size: ") && !said.contains("line"),
+        "{said}"
+    );
+    // And what is found as the server starts.
+    place.write("port = 0\nauth-audience = \"uploads\"");
+    let output = place.run(&["--config=highwater.toml"], &[]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(
+        said.contains("highwater.toml, line 2: --auth-audience"),
+        "{said}"
+    );
     let missing = place.run(&["--config", "missing.toml"], &[]);
     let said = String::from_utf8(missing.stderr).expect("text");
     assert!(

@@ -206,7 +206,7 @@ async fn who_owns_it_survives_a_restart_and_the_loss_of_the_records() {
     }
 }
 
-fn jwt(claims: &Value) -> String {
+pub(crate) fn jwt(claims: &Value) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     encode(&Header::new(Algorithm::HS256), claims, &key).expect("a token")
 }

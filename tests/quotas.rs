@@ -2,9 +2,11 @@
 
 mod bytes_kept;
 mod races;
-mod rates;
+pub(crate) mod rates;
 mod refusals;
+mod sessions;
 mod sizes;
+mod told;
 mod totals;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use highwater::config::AuthMode;
 use serde_json::{Value, json};
 
+use crate::identity::{SECRET, jwt, soon};
 use crate::support::client::Request;
 use crate::support::{Client, Reply, Server, start_with};
 
@@ -51,6 +54,32 @@ async fn serve(
     })
     .await;
     (server, dir)
+}
+
+/// A server that believes signed tokens.
+async fn serve_jwt(
+    change: impl FnOnce(&mut highwater::config::Config),
+) -> (Server, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("key");
+    std::fs::write(&file, SECRET).expect("it is written");
+    let server = start_with(|config| {
+        config.auth.auth = AuthMode::Jwt;
+        config.auth.auth_file = Some(file);
+        config.admin_token = Some(ADMIN.parse().expect("a token"));
+        change(config);
+    })
+    .await;
+    (server, dir)
+}
+
+/// A signed token of a user, with these claims besides.
+fn claims(user: &str, more: &Value) -> String {
+    let mut all = json!({"sub": user, "exp": soon()});
+    for (name, value) in more.as_object().expect("claims") {
+        all[name] = value.clone();
+    }
+    jwt(&all)
 }
 
 fn alice(client: &Client) -> User {

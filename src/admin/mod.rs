@@ -19,7 +19,8 @@ use http::{Method, Request, Response};
 use crate::answer::{ResponseBody, problem};
 use crate::engine::Engine;
 use crate::error::Reject;
-use crate::security::admin::AdminDoor;
+use crate::security::admin::{AdminDoor, METRICS, Verdict};
+use crate::security::auth::Unauthorized;
 use crate::security::gate::Gate;
 use crate::upload::UploadId;
 
@@ -60,7 +61,7 @@ impl Target {
     fn of(path: &str) -> Self {
         match path {
             "/readyz" => return Self::Ready,
-            "/metrics" => return Self::Metrics,
+            METRICS => return Self::Metrics,
             "/admin/cleanup" => return Self::Cleanup,
             "/admin/users" => return Self::Users,
             "/admin/hooks" => return Self::Hooks,
@@ -125,10 +126,19 @@ impl Admin {
 }
 
 impl Door {
+    /// A wrong token counts by the address, as one of a user does.
+    fn guarded(&self, head: &Parts) -> Result<(), Reject> {
+        let verdict = self.guard.judge(head);
+        if verdict == Verdict::Unauthorized {
+            self.gate.let_in(head, false, Err(Unauthorized))?;
+        }
+        verdict.check()
+    }
+
     async fn dispatch(&self, head: &Parts) -> Result<Response<ResponseBody>, Reject> {
         let target = Target::of(head.uri.path());
         if target != Target::Ready {
-            self.guard.judge(head).check()?;
+            self.guarded(head)?;
         }
         let allow = target.allow();
         let fits = match head.method {

@@ -45,7 +45,7 @@ impl CommandLine {
         let settings = Settings::of(&command, &matches, &from_file);
         let config = Config::from_arg_matches(&matches)?
             .checked()
-            .map_err(|e| refused(e.to_string()))?;
+            .map_err(|error| refused(settings.placed(&error)))?;
         let warnings = match ignored.join(" ") {
             none if none.is_empty() => Vec::new(),
             names => vec![format!(
@@ -98,7 +98,7 @@ fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
 /// The command with these values for its defaults.
 fn below(command: Command, values: &Values) -> Command {
     command.mut_args(|arg| match values.get(arg.get_id().as_str()) {
-        Some(value) => arg.default_value(value.clone()),
+        Some(given) => arg.default_value(given.value.clone()),
         None => arg,
     })
 }

@@ -6,8 +6,17 @@ use std::path::Path;
 use clap::Command;
 use toml::de::{DeTable, DeValue};
 
-/// Values of options by their ids, as they would stand on the command line.
-pub(super) type Values = BTreeMap<String, String>;
+/// Values of options by their ids.
+pub(super) type Values = BTreeMap<String, Given>;
+
+/// What a file says of an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    /// As it would stand on the command line.
+    pub(super) value: String,
+    /// The file, and the number of the line.
+    pub(super) place: String,
+}
 
 /// Reads a file; each of its keys must be an option of `options`, and its value one that this option can have.
 ///
@@ -16,10 +25,11 @@ pub(super) type Values = BTreeMap<String, String>;
 pub(super) fn read(path: &Path, options: &Command) -> Result<Values, String> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let told = |at: usize, what: &str| {
+    let place = |at: usize| {
         let before = text.get(..at).unwrap_or(&text);
-        format!("{name}, line {}: {what}", before.matches('\n').count() + 1)
+        format!("{name}, line {}", before.matches('\n').count() + 1)
     };
+    let told = |at: usize, what: &str| format!("{}: {what}", place(at));
     // The parser's own text would quote the line, and what is secret in it.
     let table = DeTable::parse(&text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
@@ -29,7 +39,8 @@ pub(super) fn read(path: &Path, options: &Command) -> Result<Values, String> {
     for (key, value) in table.get_ref() {
         let at = key.span().start;
         let value = one(options, key.get_ref(), value.get_ref()).map_err(|what| told(at, &what))?;
-        values.insert(key.get_ref().replace('-', "_"), value);
+        let place = place(at);
+        values.insert(key.get_ref().replace('-', "_"), Given { value, place });
     }
     Ok(values)
 }

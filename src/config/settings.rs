@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use super::file::Values;
-use super::units;
+use super::{ConfigError, units};
 use crate::protocol::sha256::Sum;
 
 /// Where a value is from; the upper ones win.
@@ -34,6 +34,8 @@ struct Setting {
     heading: String,
     value: Value,
     source: Source,
+    /// The line of the file, where it is from there.
+    place: Option<String>,
 }
 
 /// What each option is set to. Displayed, it is a configuration file that says the same, but for secrets.
@@ -45,19 +47,34 @@ impl Settings {
         let settings = command.get_arguments().filter_map(|arg| {
             let id = arg.get_id().as_str();
             let heading = super::args::heading(id)?;
+            let given = file.get(id);
+            let source = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => Source::CommandLine,
+                Some(ValueSource::EnvVariable) => Source::Environment,
+                _ if given.is_some() => Source::File,
+                _ => Source::Default,
+            };
+            let from_file = given.filter(|_| source == Source::File);
             Some(Setting {
                 name: arg.get_long()?.to_owned(),
                 heading: heading.to_owned(),
                 value: value(arg, matches),
-                source: match matches.value_source(id) {
-                    Some(ValueSource::CommandLine) => Source::CommandLine,
-                    Some(ValueSource::EnvVariable) => Source::Environment,
-                    _ if file.contains_key(id) => Source::File,
-                    _ => Source::Default,
-                },
+                source,
+                place: from_file.map(|given| given.place.clone()),
             })
         });
         Self(settings.collect())
+    }
+
+    /// What is wrong with an option, after the file's line where its value is from there.
+    #[must_use]
+    pub fn placed(&self, error: &ConfigError) -> String {
+        let mut settings = self.0.iter();
+        let setting = settings.find(|setting| setting.name == error.option);
+        match setting.and_then(|setting| setting.place.as_ref()) {
+            Some(place) => format!("{place}: {error}"),
+            None => error.to_string(),
+        }
     }
 
     /// The options, as `--name`, that are set to something else here than in `other`.

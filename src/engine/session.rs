@@ -48,7 +48,8 @@ use super::table::{Entry, Live};
 use crate::blob::{Blob, File, Segment};
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
-use crate::upload::{Record, UploadId};
+use crate::security::user::{OwnRates, Owner};
+use crate::upload::{Record, UploadId, UserId};
 
 /// The most chunks that a session has.
 const MAX_CHUNKS: u64 = 100_000;
@@ -105,6 +106,9 @@ pub(crate) struct Facts {
     pub(crate) file_hash: Option<Sum>,
     /// Of the token, which itself is told once and kept nowhere.
     pub(crate) token: Sum,
+    /// How fast the owner may be, where the credential that began it says so: with the token the credential is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rates: Option<OwnRates>,
 }
 
 /// A session in memory.
@@ -163,6 +167,12 @@ impl OwnedSession {
     #[must_use]
     pub fn id(&self) -> &UploadId {
         &self.session.id
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.session.owner(self.entry.image().record.owner.as_ref())
     }
 
     /// The chunk of this number.
@@ -232,6 +242,14 @@ impl Session {
             to_be_noted: AtomicBool::new(false),
             facts,
         }
+    }
+
+    /// The owner, by the session's record, as the session remembers this one.
+    pub(crate) fn owner(&self, owner: Option<&UserId>) -> Option<Owner> {
+        owner.map(|id| Owner {
+            id: id.clone(),
+            rates: self.facts.rates.unwrap_or_default(),
+        })
     }
 
     /// Whether a client's token is this session's.

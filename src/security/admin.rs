@@ -2,7 +2,8 @@
 //!
 //! Without a token three things must hold, so that neither a proxy nor a page whose name was rebound to 127.0.0.1 opens the
 //! door: the server listens on loopback TCP alone, nothing says that a proxy is before it, and the request's host is a name
-//! of loopback. A Unix socket is not loopback here: what stands before one is a proxy, and asks for `localhost`.
+//! of loopback. A Unix socket is not loopback here: what stands before one is a proxy, and asks for `localhost`. Where users
+//! are told apart, that one is at this machine is no credential: but for `/metrics` there is nothing without the token.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -73,9 +74,14 @@ pub struct AdminDoor {
     pub token: Option<AdminToken>,
     /// Whether the server listens on a TCP address of loopback.
     pub loopback: bool,
+    /// Whether users are told apart.
+    pub asks: bool,
     /// How requests come in, and under which name.
     pub via: Via,
 }
+
+/// What is there without a token at this machine, even where users are told apart.
+pub const METRICS: &str = "/metrics";
 
 /// What becomes of a request for the admin API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +148,14 @@ impl AdminDoor {
     /// Whether there is no admin API for such a request, whatever it shows.
     #[must_use]
     pub fn is_hidden(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        self.token.is_none() && !self.is_at_this_machine(headers, uri)
+        let is_open = !self.asks || uri.path() == METRICS;
+        self.token.is_none() && !(is_open && self.is_at_this_machine(headers, uri))
+    }
+
+    /// Whether nobody has the admin API, since no token was given.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.asks && self.token.is_none()
     }
 
     fn is_at_this_machine(&self, headers: &HeaderMap, uri: &Uri) -> bool {
@@ -261,6 +274,36 @@ mod tests {
             let judged = judge(&door, "GET", "/metrics", &[("host", "localhost")]);
             assert_eq!(judged, Verdict::Hidden, "{door:?}");
         }
+    }
+
+    #[test]
+    fn where_users_are_told_apart_this_machine_has_the_metrics_alone() {
+        let door = AdminDoor {
+            loopback: true,
+            asks: true,
+            ..AdminDoor::default()
+        };
+        let get = |host: &str, path: &str| judge(&door, "GET", path, &[("host", host)]);
+        assert!(door.is_shut());
+        assert_eq!(get("localhost", "/metrics"), Verdict::Allowed);
+        assert_eq!(get("rebound.example", "/metrics"), Verdict::Hidden);
+        for path in ["/admin", "/admin/users", "/metrics/", "/admin/metrics"] {
+            assert_eq!(get("localhost", path), Verdict::Hidden, "{path}");
+        }
+        let request = Request::get("/progress?upload=*").header(HOST, "localhost");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        assert_eq!(door.watcher(&head).judge(None), Verdict::Hidden);
+        let door = AdminDoor {
+            token: Some(AdminToken::of(TOKEN)),
+            ..door
+        };
+        let told = format!("Bearer {TOKEN}");
+        let shown = [("host", "h"), ("authorization", &told[..])];
+        assert!(!door.is_shut());
+        assert_eq!(
+            judge(&door, "GET", "/admin/users", &shown),
+            Verdict::Allowed
+        );
     }
 
     #[test]

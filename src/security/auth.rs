@@ -24,7 +24,7 @@ pub use self::jwt::{Expect, Jwt};
 pub use self::tokens::Tokens;
 pub use super::kept::Kept;
 use super::kept::{FileError, FromFiles, Reload};
-use super::user::User;
+use super::user::{OwnRates, User};
 use crate::protocol::bearer;
 use crate::upload::UserId;
 
@@ -188,6 +188,15 @@ impl Auth {
             return Err(Unauthorized);
         }
         Ok(who)
+    }
+
+    /// What is said now of how fast a user may be, who need not be there. Of signed tokens only who bears one tells it.
+    #[must_use]
+    pub fn rates(&self, user: &UserId) -> Option<OwnRates> {
+        match self {
+            Self::Token(tokens) => tokens.get().rates(user),
+            Self::None | Self::Jwt(_) | Self::Forward(_) => None,
+        }
     }
 
     /// Users of whom it knows: those of a file, or who came lately with a signed token.

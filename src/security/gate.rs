@@ -4,6 +4,8 @@
 //! browsers ask before they send anything.
 //!
 //! What all may do together only those use up who are believed: whoever has no credential cannot shut the others out.
+//!
+//! Whoever has no more than a session's token counts as the session's owner, once it is known whose that is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use http::request::Parts;
 
 use super::auth::{Auth, Peer, Unauthorized, Who};
 use super::rate::{Allowed, Beginning, Key, Pace, Rates, TooFast};
+use super::user::Owner;
 use crate::protocol::address;
 use crate::upload::UserId;
 
@@ -52,7 +55,9 @@ pub struct Visitor<'g> {
     gate: &'g Gate,
     key: Key,
     allowed: Allowed,
-    /// Whether the request is still to be counted with those of all: its bearer has no more than a session's token, perhaps.
+    /// Whether the request may come however often.
+    free: bool,
+    /// Whether it is still to be counted: its bearer has no more than a session's token, perhaps, and counts as whose that is.
     uncounted: bool,
     /// Who.
     pub who: Who,
@@ -102,11 +107,21 @@ impl Gate {
     /// # Errors
     /// Whom it refuses, and why.
     pub fn enter(&self, head: &Parts, free: bool) -> Result<Visitor<'_>, Refused> {
-        self.let_in(head, free, self.auth.who(head))
+        match self.auth.who(head) {
+            Ok(who) if !who.is_known() => Ok(Visitor {
+                gate: self,
+                key: self.address(head),
+                allowed: self.allowed,
+                free: free || head.method == Method::HEAD,
+                uncounted: true,
+                who,
+            }),
+            who => self.let_in(head, free, who),
+        }
     }
 
-    /// The same, where it was found out already who asks. One who is not believed counts by address, so that tokens cannot be
-    /// tried at any rate.
+    /// The same, where it was found out already who asks. One who is not believed, or is nobody yet, counts by address, so
+    /// that tokens cannot be tried at any rate.
     ///
     /// # Errors
     /// Whom it refuses, and why.
@@ -126,18 +141,24 @@ impl Gate {
         if !free {
             self.rates.request(&key, allowed)?;
         }
-        let mut visitor = Visitor {
+        let who = who?;
+        if !free && (!self.auth.asks() || who.user().is_some()) {
+            self.rates.request_of_all()?;
+        }
+        Ok(Visitor {
             gate: self,
             key,
             allowed,
-            uncounted: !free,
-            who: who?,
-        };
-        // Whoever is nobody yet may still show a token, but does not count before that.
-        if !self.auth.asks() || visitor.who.user().is_some() {
-            visitor.is_welcome()?;
-        }
-        Ok(visitor)
+            free,
+            uncounted: false,
+            who,
+        })
+    }
+
+    /// How fast an owner may be who is not there: as the credentials of now say, or else as was said when it was made.
+    fn allowed_to(&self, owner: &Owner) -> Allowed {
+        let now = self.auth.rates(&owner.id);
+        self.allowed.at(now.unwrap_or(owner.rates))
     }
 
     fn address(&self, head: &Parts) -> Key {
@@ -151,13 +172,42 @@ impl Gate {
 }
 
 impl Visitor<'_> {
-    /// The credential is one, or the token the key of what is asked for: the request counts with those of all, once.
+    /// What was asked for was looked for, with whose it is. Where a token of a session has opened it, the request counts as its
+    /// owner's, as it would with the owner's own credential; where none has, by its address.
+    ///
+    /// # Errors
+    /// Why it was not opened; `TooFast`.
+    pub fn has_opened<T, E: From<Refused>>(
+        &mut self,
+        found: Result<T, E>,
+        owner: impl FnOnce(&T) -> Option<Owner>,
+    ) -> Result<T, E> {
+        if let (true, Ok(opened)) = (self.uncounted, &found) {
+            if let Some(owner) = owner(opened) {
+                self.allowed = self.gate.allowed_to(&owner);
+                self.key = Key::User(owner.id);
+            }
+            self.counts()?;
+            if !self.free {
+                self.gate.rates.request_of_all().map_err(Refused::from)?;
+            }
+        }
+        self.counts()?;
+        found
+    }
+
+    /// There is nothing here that a session's token opens.
     ///
     /// # Errors
     /// `TooFast`.
-    pub fn is_welcome(&mut self) -> Result<(), Refused> {
-        if std::mem::take(&mut self.uncounted) {
-            self.gate.rates.request_of_all()?;
+    pub fn opens_nothing(&mut self) -> Result<(), Refused> {
+        self.counts()
+    }
+
+    /// Counts by the key, once.
+    fn counts(&mut self) -> Result<(), Refused> {
+        if std::mem::take(&mut self.uncounted) && !self.free {
+            self.gate.rates.request(&self.key, self.allowed)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::pace::{Pace, turn};
-use super::user::Limits;
+use super::user::{Limits, OwnRates};
 use crate::protocol::address;
 use crate::upload::UserId;
 
@@ -157,9 +157,18 @@ impl Allowed {
     #[must_use]
     pub fn of_user(self, limits: &Limits) -> Self {
         Self {
-            requests: limits.request_rate.or(self.requests),
-            bytes: limits.byte_rate.or(self.bytes),
             uploads: limits.uploads_per_hour.or(self.uploads),
+            ..self.at(limits.rates())
+        }
+    }
+
+    /// The same for a user of whose rates something is said.
+    #[must_use]
+    pub fn at(self, rates: OwnRates) -> Self {
+        Self {
+            requests: rates.requests.map_or(self.requests, NonZeroU64::new),
+            bytes: rates.bytes.map_or(self.bytes, NonZeroU64::new),
+            ..self
         }
     }
 }

@@ -90,8 +90,14 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
         // A proxy that names users is no operator at this machine, whether it adds a header that tells of it or not.
         loopback: !auth.is_ambient()
             && addr.is_some_and(|addr| addr.ip().to_canonical().is_loopback()),
+        asks: auth.asks(),
         via: settings.via.clone(),
     };
+    if guard.is_shut() {
+        info!(
+            "there is no admin API: with --auth it wants the credential of --admin-token, which is not set"
+        );
+    }
     let pages = web::Settings {
         base_path: settings.base_path.clone(),
         sessions: !config.disable_sessions,

@@ -87,7 +87,8 @@ pub(super) async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin,
 {
-    let visitor = door.settings.gate.enter(head, false)?;
+    let mut visitor = door.settings.gate.enter(head, false)?;
+    visitor.opens_nothing()?;
     let by = visitor.who.creator()?;
     door.engine.may_access(false, None).await?;
     let patience = door.settings.patience.unwrap_or(PATIENCE).min(PATIENCE);

@@ -195,11 +195,13 @@ impl Door {
         if who.user().is_none() && who.tokens().next().is_none() {
             return Err(Reject::TokenRequired);
         }
-        let id: UploadId = id.parse().map_err(|_| Reject::NotFound)?;
-        let owned = self.engine.session(&id, who).await?;
-        visitor.is_welcome()?;
+        let found = match id.parse() {
+            Ok(id) => self.engine.session(&id, who).await,
+            Err(_) => Err(Reject::NotFound),
+        };
+        let owned = visitor.has_opened(found, OwnedSession::owner)?;
         let is_head = head.method == Method::HEAD;
-        self.engine.may_access(is_head, Some(&id)).await?;
+        self.engine.may_access(is_head, Some(owned.id())).await?;
         Ok(owned)
     }
 

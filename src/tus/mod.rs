@@ -143,11 +143,17 @@ impl Door {
             Target::Collection | Target::Garbage => None,
         };
         // Who it is comes first, and hooks after it: what is nobody's credential costs no call of theirs.
-        if let Some(id) = id {
-            self.engine.permit(id, &by.who).await?;
-            by.is_welcome()?;
-        } else if !by.who.is_known() {
-            return Err(Reject::Unauthorized);
+        match id {
+            Some(id) => {
+                let owner = self.engine.permit(id, &by.who).await;
+                by.has_opened(owner, Clone::clone)?;
+            }
+            None => {
+                by.opens_nothing()?;
+                if !by.who.is_known() {
+                    return Err(Reject::Unauthorized);
+                }
+            }
         }
         self.engine.may_access(is_head, id).await?;
         match (method, target) {

@@ -1,5 +1,7 @@
 //! Who gets in.
 
+use crate::identity::{ALICE, As, BOB, two_users_with, users};
+use crate::quotas::rates::{too_fast, until_refused};
 use crate::support::{Process, start, start_with};
 
 const TOKEN: &str = "a-token-of-the-tests";
@@ -211,4 +213,89 @@ async fn wrong_methods_and_paths_are_told_so() {
     assert!(
         head.status == 200 && head.body.is_empty() && head.number("Content-Length") > Some(100)
     );
+}
+
+#[tokio::test]
+async fn where_users_are_told_apart_it_wants_the_token_on_this_machine_too() {
+    let (server, _dir) = two_users_with(|_| {}).await;
+    for told in ["", ALICE] {
+        for (method, path) in PATHS.into_iter().chain([
+            ("GET", "/admin"),
+            ("GET", "/progress/events?upload=*"),
+            ("GET", "/admin/hooks"),
+        ]) {
+            let request = server.request(method, path);
+            let request = if told.is_empty() {
+                request
+            } else {
+                request.bearing(told)
+            };
+            let reply = request.send().await;
+            let wanted = if path == "/metrics" { 200 } else { 404 };
+            assert_eq!(reply.status, wanted, "{path} {told:?}: {reply:?}");
+        }
+    }
+    let (server, _dir) = two_users_with(|config| config.admin_token = TOKEN.parse().ok()).await;
+    for (method, path) in PATHS {
+        let mine = server.request(method, path).bearing(ALICE).send().await;
+        assert_eq!(mine.status, 401, "{path}: {mine:?}");
+        let right = server.request(method, path).bearing(TOKEN).send().await;
+        assert!(matches!(right.status, 200 | 404), "{path}: {right:?}");
+    }
+    assert_eq!(server.get("/admin").await.status, 200, "it asks for it");
+}
+
+#[tokio::test]
+async fn a_start_says_that_there_is_no_admin_api_without_its_token() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, file) = (dir.path().join("data"), dir.path().join("users.toml"));
+    std::fs::write(&file, users(BOB)).expect("it is written");
+    let auth = [
+        "--auth",
+        "token",
+        "--auth-file",
+        file.to_str().expect("text"),
+    ];
+    let token = ["--admin-token", TOKEN];
+    for (options, lines) in [
+        (auth.to_vec(), 1),
+        ([&auth[..], &token].concat(), 0),
+        (vec![], 0),
+    ] {
+        let mut server = Process::start(&data, &options);
+        assert!(server.terminate().0);
+        let is_it = |line: &&String| line.contains("--admin-token");
+        assert_eq!(server.log().iter().filter(is_it).count(), lines);
+    }
+}
+
+#[tokio::test]
+async fn tokens_cannot_be_tried_at_any_rate() {
+    let server = start_with(|config| {
+        config.admin_token = TOKEN.parse().ok();
+        config.limits.max_request_rate = 8;
+        // Every client has an address of its own here.
+        config.behind_proxy = true;
+    })
+    .await;
+    for (method, path) in PATHS {
+        let from = |told: &str, address: &str| {
+            let request = server.request(method, path).bearing(told);
+            request.header("X-Forwarded-For", address)
+        };
+        let guess = from("a-guess-of-some-length", "192.0.2.1");
+        let (_, reply) = until_refused(guess).await;
+        too_fast(&reply, 1);
+        // Whoever has the token is not hindered, not even at the same address.
+        let right = from(TOKEN, "192.0.2.1").send().await;
+        assert!(matches!(right.status, 200 | 404), "{path}: {right:?}");
+    }
+    let guess = server.request("GET", "/admin/users").bearing("a-guess");
+    let other = guess.header("X-Forwarded-For", "192.0.2.2").send().await;
+    assert_eq!(other.status, 401, "{other:?}");
+    // HEAD is never refused for how often it comes.
+    for _ in 0..30 {
+        let head = server.request("HEAD", "/metrics").bearing("another");
+        assert_eq!(head.send().await.status, 401);
+    }
 }

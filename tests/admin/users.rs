@@ -5,8 +5,21 @@ use std::fmt::Write as _;
 use highwater::config::AuthMode;
 use serde_json::Value;
 
-use super::told;
-use crate::support::start_with;
+use super::json;
+use crate::identity::As;
+use crate::support::{Client, Reply, start_with};
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+async fn ask(client: &Client, path: &str) -> Reply {
+    client.request("GET", path).bearing(TOKEN).send().await
+}
+
+async fn told(client: &Client, path: &str) -> Value {
+    let reply = ask(client, path).await;
+    assert_eq!(reply.status, 200, "{path}: {reply:?}");
+    json(&reply)
+}
 
 fn name(user: &Value) -> Option<String> {
     user["user_id"].as_str().map(str::to_owned)
@@ -32,6 +45,7 @@ async fn pages_of_users_make_the_whole() {
         .change(|config| {
             config.auth.auth = AuthMode::Token;
             config.auth.auth_file = Some(path);
+            config.admin_token = TOKEN.parse().ok();
         })
         .await;
     for limit in [1, 7, 63, 126, 1000] {
@@ -67,7 +81,7 @@ async fn pages_of_users_make_the_whole() {
         "user=a",
         "limit=1&limit=1",
     ] {
-        let reply = server.get(&format!("/admin/users?{bad}")).await;
+        let reply = ask(&server, &format!("/admin/users?{bad}")).await;
         assert_eq!((reply.status, reply.code.as_str()), (400, "bad-query"));
     }
 }

@@ -10,7 +10,7 @@ use crate::support::http2::Http2;
 use crate::support::{Conn, Reply, bytes, figure, start_with, until};
 
 #[track_caller]
-pub(super) fn too_fast(reply: &Reply, most: u64) {
+pub(crate) fn too_fast(reply: &Reply, most: u64) {
     assert_eq!(
         (reply.status, reply.code.as_str()),
         (429, "rate-limited"),
@@ -21,7 +21,7 @@ pub(super) fn too_fast(reply: &Reply, most: u64) {
 }
 
 /// Sends requests until one is refused. How many were not.
-pub(super) async fn until_refused(request: Request) -> (usize, Reply) {
+pub(crate) async fn until_refused(request: Request) -> (usize, Reply) {
     for n in 0..200 {
         let reply = request.clone().send().await;
         if reply.status == 429 {

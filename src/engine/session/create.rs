@@ -7,14 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use tracing::error;
 
-use super::super::table::Image;
+use super::super::table::{Entry, Image};
 use super::super::{Engine, Inner, now};
 use super::{Facts, MAX_CHUNKS, OwnedSession, Priority, Session};
 use crate::blob::ChosenPath;
 use crate::error::Reject;
 use crate::protocol::sha256::Sum;
 use crate::security::auth::Who;
-use crate::security::user::User;
+use crate::security::user::{OwnRates, Owner, User};
 use crate::upload::{Kind, Record, UploadId};
 
 /// A session to create.
@@ -69,11 +69,16 @@ impl Engine {
     /// by its token as well, which is asked for even where they are not. That there is no such upload is told here too: what
     /// is looked at later, as a malformed header, would tell the one from the other.
     ///
+    /// Answers whose it is, where its token alone opens it.
+    ///
     /// # Errors
     /// `NotFound` for what is another's as for what is not there; `Unauthorized` for whoever is no user and shows no token of it, whether
     /// there is such an upload or not; what storage says.
-    pub async fn permit(&self, id: &UploadId, who: &Who) -> Result<(), Reject> {
-        self.opened(id, who).await.map(drop)
+    pub async fn permit(&self, id: &UploadId, who: &Who) -> Result<Option<Owner>, Reject> {
+        let (entry, key) = self.owned(id, who).await?;
+        let session = entry.session().filter(|_| key.is_some());
+        let owner = &entry.image().record.owner;
+        Ok(session.and_then(|session| session.owner(owner.as_ref())))
     }
 
     /// The same, with the token of a session that opens it, where nothing else does.
@@ -81,6 +86,15 @@ impl Engine {
     /// # Errors
     /// As [`Engine::permit`].
     pub async fn opened<'w>(&self, id: &UploadId, who: &'w Who) -> Result<Option<&'w str>, Reject> {
+        Ok(self.owned(id, who).await?.1)
+    }
+
+    /// The upload, of a chunk its session, and the token that opens it, where nothing else does.
+    async fn owned<'w>(
+        &self,
+        id: &UploadId,
+        who: &'w Who,
+    ) -> Result<(Arc<Entry>, Option<&'w str>), Reject> {
         let refused = || {
             if who.is_known() {
                 Reject::NotFound
@@ -107,13 +121,14 @@ impl Engine {
             }
         };
         let owns = who.owns(entry.image().record.owner.as_ref());
-        match entry.session() {
+        let key = match entry.session() {
             Some(session) if !owns || who.user().is_none() => {
                 let token = who.tokens().find(|token| session.admits(token));
                 token.map(Some).ok_or_else(refused)
             }
             _ => owns.then_some(None).ok_or_else(refused),
-        }
+        };
+        Ok((entry, key?))
     }
 }
 
@@ -139,6 +154,9 @@ impl Inner {
             priority: new.priority,
             file_hash: new.file_hash,
             token: Sum::of(token.as_bytes()),
+            rates: by
+                .map(|user| user.limits.rates())
+                .filter(|rates| *rates != OwnRates::default()),
         };
         let record = Record {
             owner: new.by.as_ref().map(|user| user.id.clone()),

@@ -13,6 +13,14 @@ use crate::error::Reject;
 use crate::state::{Change, Detail, Promise};
 use crate::upload::{Kind, Record, Status, UploadId};
 
+impl Facts {
+    /// As [`load::encode`] wrote them.
+    pub(super) fn decode(id: &UploadId, bytes: &[u8]) -> Result<Self, Reject> {
+        // Where no rates are, nothing is written, nor was it ever before there were any: a 0 is read as none.
+        load::decode(id, &[bytes, &[0]].concat())
+    }
+}
+
 impl Inner {
     /// [`Inner::entry`], for those who are called by it.
     fn entry_below<'a>(
@@ -31,7 +39,7 @@ impl Inner {
         let Some(facts) = self.state.detail(id, Detail::Session).await? else {
             return Ok(None);
         };
-        let facts: Facts = load::decode(id, &facts)?;
+        let facts = Facts::decode(id, &facts)?;
         let session = Session::new(id, facts, record.length.unwrap_or_default());
         if Self::keeps_chunks(record.status) {
             self.load_chunks(&session).await?;

@@ -45,6 +45,40 @@ async fn send(engine: &Engine, owned: &OwnedSession, n: u32) -> Result<Chunked, 
         .await
 }
 
+#[test]
+fn what_was_stored_before_there_were_rates_is_read() {
+    let id: UploadId = "s".parse().unwrap();
+    let facts = Facts {
+        filename: "f".into(),
+        chunk_size: CHUNK,
+        parallel: 4,
+        verify: true,
+        priority: Priority::High,
+        file_hash: None,
+        token: Sum::of(b"t"),
+        rates: None,
+    };
+    let stored = (
+        ("f", CHUNK, 4_u32, true),
+        (Priority::High, None::<Sum>, Sum::of(b"t")),
+    );
+    let stored = postcard::to_stdvec(&stored).unwrap();
+    assert_eq!(super::super::load::encode(&facts), stored);
+    assert_eq!(Facts::decode(&id, &stored).unwrap(), facts);
+    let rates = OwnRates {
+        requests: Some(0),
+        bytes: Some(1 << 20),
+    };
+    let facts = Facts {
+        rates: Some(rates),
+        ..facts
+    };
+    let stored = super::super::load::encode(&facts);
+    assert_eq!(Facts::decode(&id, &stored).unwrap(), facts);
+    let text = serde_json::to_vec(&facts).unwrap();
+    assert_eq!(serde_json::from_slice::<Facts>(&text).unwrap(), facts);
+}
+
 #[tokio::test]
 async fn chunks_stay_whose_session_is_made_anew() {
     let machine = Machine::default();

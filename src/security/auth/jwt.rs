@@ -6,7 +6,6 @@
 //! as a list of media types, `upload_max_open`, `upload_max_per_hour`, `upload_request_rate` and `upload_byte_rate`.
 
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,8 +70,8 @@ struct Claims {
     upload_types: Option<Vec<String>>,
     upload_max_open: Option<u64>,
     upload_max_per_hour: Option<u64>,
-    upload_request_rate: Option<NonZeroU64>,
-    upload_byte_rate: Option<NonZeroU64>,
+    upload_request_rate: Option<u64>,
+    upload_byte_rate: Option<u64>,
 }
 
 impl Jwt {
@@ -101,7 +100,7 @@ impl Jwt {
                 open_uploads: claims.upload_max_open,
                 uploads_per_hour: claims.upload_max_per_hour,
                 request_rate: claims.upload_request_rate,
-                byte_rate: claims.upload_byte_rate.map(|rate| rate.max(SLOWEST)),
+                byte_rate: claims.upload_byte_rate.map(at_least),
             },
         });
         let mut good = self.remembered();
@@ -170,6 +169,15 @@ fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     seconds
         .map(|since| since.as_secs())
         .map_err(D::Error::custom)
+}
+
+/// Below the slowest rate a body is taken for dead; 0 is no limit.
+fn at_least(rate: u64) -> u64 {
+    if rate == 0 {
+        0
+    } else {
+        rate.max(SLOWEST.get())
+    }
 }
 
 fn rules(algorithm: Algorithm, expect: &Expect) -> Validation {

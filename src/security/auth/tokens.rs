@@ -14,7 +14,6 @@
 //! ```
 
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -22,16 +21,21 @@ use serde::Deserialize;
 use crate::protocol::sha256::Sum;
 use crate::security::rate::SLOWEST;
 use crate::security::types::MediaTypes;
-use crate::security::user::{Limits, User};
+use crate::security::user::{Limits, OwnRates, User};
 use crate::units;
 use crate::upload::UserId;
 
 /// The shortest token that is taken: what can be guessed is none.
 const SHORTEST: usize = 16;
 
-/// Users by the SHA-256 of their token: how long a look takes tells nothing of a token.
-#[derive(Debug)]
-pub struct Tokens(HashMap<[u8; 32], Arc<User>>);
+/// Users of a file.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    /// By the SHA-256 of their token: how long a look takes tells nothing of a token.
+    users: HashMap<[u8; 32], Arc<User>>,
+    /// How fast each may be; of one who has several tokens, as the first of them says.
+    rates: HashMap<UserId, OwnRates>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,17 +55,21 @@ struct Line {
     types: Option<Vec<String>>,
     open_uploads: Option<u64>,
     uploads_per_hour: Option<u64>,
-    request_rate: Option<NonZeroU64>,
+    request_rate: Option<u64>,
     byte_rate: Option<String>,
 }
 
 impl Tokens {
     pub(super) fn users(&self) -> Vec<Arc<User>> {
-        self.0.values().cloned().collect()
+        self.users.values().cloned().collect()
+    }
+
+    pub(super) fn rates(&self, user: &UserId) -> Option<OwnRates> {
+        self.rates.get(user).copied()
     }
 
     pub(super) fn user(&self, token: &str) -> Option<Arc<User>> {
-        self.0.get(&Sum::of(token.as_bytes()).0).cloned()
+        self.users.get(&Sum::of(token.as_bytes()).0).cloned()
     }
 
     /// From the file's content.
@@ -77,15 +85,17 @@ impl Tokens {
         if content.user.is_empty() {
             return Err("there is no [[user]] in it".into());
         }
-        let mut users = HashMap::new();
+        let mut tokens = Self::default();
         for line in content.user {
             let id = line.id.clone();
             let (sum, user) = line.user().map_err(|why| format!("user {id:?}: {why}"))?;
-            if users.insert(sum.0, Arc::new(user)).is_some() {
+            let rates = tokens.rates.entry(user.id.clone());
+            rates.or_insert_with(|| user.limits.rates());
+            if tokens.users.insert(sum.0, Arc::new(user)).is_some() {
                 return Err(format!("user {id:?}: the token is another's as well"));
             }
         }
-        Ok(Self(users))
+        Ok(tokens)
     }
 }
 
@@ -108,10 +118,10 @@ impl Line {
         let size = |text: Option<String>| text.map(|text| units::size(&text)).transpose();
         let types = self.types.iter().flatten().map(String::as_str);
         MediaTypes::of(types).map_err(|error| format!("types: {error}"))?;
-        let byte_rate = size(self.byte_rate)?.map(|rate| {
-            let rate = NonZeroU64::new(rate).filter(|rate| *rate >= SLOWEST);
-            rate.ok_or_else(|| format!("byte_rate: at least {SLOWEST}"))
-        });
+        let byte_rate = size(self.byte_rate)?;
+        if byte_rate.is_some_and(|rate| (1..SLOWEST.get()).contains(&rate)) {
+            return Err(format!("byte_rate: at least {SLOWEST}, or 0"));
+        }
         let limits = Limits {
             max_size: size(self.max_size)?,
             quota: size(self.quota)?,
@@ -119,7 +129,7 @@ impl Line {
             open_uploads: self.open_uploads,
             uploads_per_hour: self.uploads_per_hour,
             request_rate: self.request_rate,
-            byte_rate: byte_rate.transpose()?,
+            byte_rate,
         };
         Ok((sum, User { id, limits }))
     }
@@ -192,7 +202,7 @@ mod tests {
                 "byte_rate",
             ),
             (
-                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\nrequest_rate=0",
+                "[[user]]\nid=\"a\"\ntoken=\"sixteen-characters\"\nrequest_rate=-1",
                 "line 4",
             ),
         ] {
