@@ -1,5 +1,6 @@
 //! Hooks (`--hooks-http`, `--hooks-dir`): what receivers are asked and told, and what they cannot do.
 
+mod access;
 mod ask;
 mod chosen;
 mod files;
@@ -26,16 +27,19 @@ async fn calling_with(
     events: &str,
     change: impl FnOnce(&mut Config),
 ) -> Server {
-    let url = receiver.url();
-    let events = events.parse().expect("events");
     start_with(|config| {
-        config.hooks.hooks_http = url;
-        config.hooks.hooks_enabled_events = events;
-        config.hooks.hooks_http_backoff = Duration::from_millis(10);
-        config.hooks.progress_hooks_interval = Duration::from_millis(20);
+        set(config, receiver, events);
         change(config);
     })
     .await
+}
+
+/// Has a server call `receiver` for these events, and give up soon.
+fn set(config: &mut Config, receiver: &Receiver, events: &str) {
+    config.hooks.hooks_http = receiver.url();
+    config.hooks.hooks_enabled_events = events.parse().expect("events");
+    config.hooks.hooks_http_backoff = Duration::from_millis(10);
+    config.hooks.progress_hooks_interval = Duration::from_millis(20);
 }
 
 /// What stands in JSON at a path of names.

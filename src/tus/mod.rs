@@ -137,9 +137,12 @@ impl Door {
             Target::Upload(id) => Some(id),
             Target::Collection | Target::Garbage => None,
         };
+        // Who it is comes first, and hooks after it: what is nobody's credential costs no call of theirs.
         if let Some(id) = id {
             self.engine.permit(id, &by.who).await?;
             by.is_welcome()?;
+        } else if !by.who.is_known() {
+            return Err(Reject::Unauthorized);
         }
         self.engine.may_access(is_head, id).await?;
         match (method, target) {

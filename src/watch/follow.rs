@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -90,6 +91,10 @@ pub(super) struct Follower {
     mailbox: Mailbox,
     visitor: Visitor,
     auth: Arc<Auth>,
+    /// Whether it comes with HEAD.
+    head_only: bool,
+    /// Whether hooks let it in. They are asked once, of whoever has shown a credential that is one.
+    entered: bool,
     /// Whom a proxy names.
     named: Option<Arc<User>>,
     tokens: Vec<String>,
@@ -114,6 +119,8 @@ impl Follower {
             mailbox: engine.mailbox(),
             visitor: settings.guard.watcher(head),
             auth: settings.gate.auth().clone(),
+            head_only: head.method == Method::HEAD,
+            entered: false,
             named: settings.gate.auth().named(head)?,
             tokens,
             most: settings.max_subscriptions,
@@ -130,6 +137,37 @@ impl Follower {
     /// Who follows, by all that was shown up to now.
     pub(super) fn who(&self) -> Result<Who, Unauthorized> {
         self.auth.of(self.named.clone(), self.shown())
+    }
+
+    /// Whether a credential was shown that is one. A session's token is that only by an upload that it opens.
+    pub(super) async fn is_somebody(&self, asked: &Asked) -> bool {
+        if asked.all() {
+            return self.may_follow_all().is_ok();
+        }
+        let Ok(who) = self.who() else {
+            return false;
+        };
+        if who.is_known() {
+            return true;
+        }
+        for id in asked.uploads.iter().filter_map(|text| text.parse().ok()) {
+            if self.engine.opened(&id, &who).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Asks hooks for access, where they were not yet.
+    ///
+    /// # Errors
+    /// As [`Engine::may_access`].
+    pub(super) async fn enter(&mut self) -> Result<(), Reject> {
+        if !self.entered {
+            self.engine.may_access(self.head_only, None).await?;
+            self.entered = true;
+        }
+        Ok(())
     }
 
     /// Keeps in mind which user it is, and by what.
@@ -227,10 +265,17 @@ impl Follower {
         if let Ok(who) = &who {
             self.is(who);
         }
+        let mut shut: Option<Reject> = None;
         for id in &request.subscribe {
+            if let Some(reject) = &shut {
+                refused.push(refusal(id, reject));
+                continue;
+            }
             let since = request.since.get(id).copied();
             if let Err(reject) = self.follow(id, since, &who).await {
                 refused.push(refusal(id, &reject));
+                // A hook's word is for the whole message: it is not asked once for each id.
+                shut = Some(reject).filter(is_of_hook);
             }
         }
         refused
@@ -258,6 +303,7 @@ impl Follower {
     ) -> Result<(), Reject> {
         if text == ALL {
             self.may_follow_all()?;
+            self.enter().await?;
             self.engine.watch_all(&mut self.mailbox);
             return Ok(());
         }
@@ -267,6 +313,7 @@ impl Follower {
         }
         let who = who.as_ref().map_err(|unauthorized| *unauthorized)?;
         let key = self.engine.opened(&id, who).await?.map(str::to_owned);
+        self.enter().await?;
         self.engine.watch(&mut self.mailbox, &id, since).await?;
         match key {
             Some(key) => self.keys.insert(id, key),
@@ -280,6 +327,10 @@ impl Follower {
 fn is_of(auth: &Auth, token: &str, user: &UserId) -> bool {
     let who = auth.of(None, [token]);
     who.is_ok_and(|who| who.user().is_some_and(|shown| shown.id == *user))
+}
+
+fn is_of_hook(reject: &Reject) -> bool {
+    matches!(reject, Reject::Hook { .. } | Reject::HookDown { .. })
 }
 
 /// The message that says why an upload is not followed.

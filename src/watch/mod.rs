@@ -106,12 +106,15 @@ impl Door {
         if !Cors::admits(self.settings.cors.as_ref(), &self.settings.via, &head) {
             return Err(Reject::ForeignOrigin);
         }
-        self.engine.may_access(false, None).await?;
         let asked = Asked::of(&head)?;
-        let follower = Follower::new(&self.engine, &self.settings, &head, asked.tokens.clone())?;
+        let mut follower =
+            Follower::new(&self.engine, &self.settings, &head, asked.tokens.clone())?;
+        // Before the upgrade, where it can still be refused with a status.
         if asked.all() {
-            // Before the upgrade, where it can still be refused with a status.
             follower.may_follow_all()?;
+        }
+        if follower.is_somebody(&asked).await {
+            follower.enter().await?;
         }
         match upgrade {
             // A browser can show its token in a message alone: it is asked for with each subscription.

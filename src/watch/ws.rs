@@ -23,6 +23,7 @@ use tracing::{Instrument, debug};
 use super::follow::{Asked, Follower, looks, refusal};
 use crate::answer::{ResponseBody, empty};
 use crate::error::Reject;
+use crate::hooks::cause;
 use crate::progress::Told;
 use crate::protocol::{HeaderError, one};
 
@@ -82,6 +83,8 @@ impl Upgrade {
                 Err(error) => debug!(%error, "not upgraded"),
             }
         };
+        // Whoever shows its credential in a message alone, of that hooks are asked then, and for this request.
+        let speak = cause::within(cause::current(), speak);
         self.tasks.spawn(speak.in_current_span());
         let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
         let headers = answer.headers_mut();
