@@ -215,14 +215,15 @@ impl Engine {
 
 impl Inner {
     pub(super) fn call(&self, event: Event, upload: &Upload) -> Call {
-        let sequence = self.outbox.next();
         let hooks = &self.options.hooks;
-        hooks.call(event, sequence, upload, cause::current().as_ref())
+        hooks.call(event, upload, cause::current().as_ref())
     }
 
     async fn ask(&self, call: &Call) -> Result<Reply, Reject> {
         self.meter.hook_calls.one(call.event.name());
-        self.options.hooks.ask(call).await.map_err(|fault| {
+        let number = || self.outbox.next();
+        let asked = self.options.hooks.ask(call, number).await;
+        asked.map_err(|fault| {
             self.meter.hook_faults.one(call.event.name());
             warn!(%fault, upload = call.upload, "a hook failed");
             Reject::HookFailed(fault.0)

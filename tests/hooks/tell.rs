@@ -18,7 +18,8 @@ fn events_of(receiver: &Receiver, path: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_life_is_told_in_its_order_and_signed() {
     let receiver = Receiver::agreeable().await;
-    let server = calling_with(&receiver, "", |config| {
+    let events = "post-create,pre-finish,post-finish,pre-terminate,post-terminate";
+    let server = calling_with(&receiver, events, |config| {
         config.hooks.hooks_http_secret = "a secret".into();
         config.hooks.hooks_http_forward_headers = "cookie, X-Highwater-Signature,Host".into();
     })
@@ -31,13 +32,13 @@ async fn a_life_is_told_in_its_order_and_signed() {
         .send()
         .await;
     let path = created.location_path();
+    receiver.waits_for("post-create", 1).await;
     assert_eq!(server.patch(&path, 0, *b"hello").send().await.status, 204);
+    receiver.waits_for("post-finish", 1).await;
     assert_eq!(server.delete(&path).await.status, 204);
     receiver.waits_for("post-terminate", 1).await;
-    let lived = ["post-create", "post-finish", "post-terminate"];
-    assert_eq!(events_of(&receiver, &path), lived);
+    assert_eq!(events_of(&receiver, &path).join(","), events);
     let calls = receiver.calls();
-    let number = |call: &Call| call.json["Sequence"].as_u64().expect("a number");
     assert!(
         calls.is_sorted_by(|a, b| number(a) < number(b)),
         "{calls:?}"
@@ -60,6 +61,52 @@ async fn a_life_is_told_in_its_order_and_signed() {
     }
     assert_eq!(receiver.of("post-create")[0].header("cookie"), "a=b");
     assert_eq!(receiver.of("post-finish")[0].headers.get("cookie"), None);
+}
+
+fn number(call: &Call) -> u64 {
+    call.json["Sequence"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn numbers_rise_over_failures_and_a_restart() {
+    let receiver = Receiver::start(|_| Said::Status(503)).await;
+    let events = "post-create,pre-finish,post-finish,pre-terminate,post-terminate";
+    let mut server = calling_with(&receiver, events, |config| {
+        config.hooks.hooks_http_retry = 0;
+    })
+    .await;
+    let path = server.create(5).await;
+    receiver.waits_for("post-create", 2).await;
+    assert_eq!(server.patch(&path, 0, *b"hello").send().await.status, 500);
+    assert_eq!(server.head(&path).await.status, 423);
+    server.restart().await;
+    receiver.says(|_| Said::fine());
+    assert_eq!(server.head(&path).await.status, 200);
+    receiver.waits_for("post-finish", 1).await;
+    assert_eq!(server.delete(&path).await.status, 204);
+    receiver.waits_for("post-terminate", 1).await;
+    let calls = receiver.calls();
+    let mut seen: Vec<&Call> = Vec::new();
+    for call in &calls {
+        let same = |earlier: &&Call| earlier.json["EventID"] == call.json["EventID"];
+        match seen.iter().copied().find(same) {
+            Some(earlier) => assert_eq!(number(earlier), number(call), "{call:?}"),
+            None => seen.push(call),
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| number(a) < number(b)), "{seen:?}");
+    let events: Vec<_> = seen.iter().map(|call| call.event()).collect();
+    assert_eq!(
+        events[events.len() - 3..],
+        ["post-finish", "pre-terminate", "post-terminate"]
+    );
+    assert!(
+        events
+            .iter()
+            .filter(|event| **event == "pre-finish")
+            .count()
+            >= 3
+    );
 }
 
 #[tokio::test]
