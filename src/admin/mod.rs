@@ -21,7 +21,7 @@ use crate::engine::Engine;
 use crate::error::Reject;
 use crate::security::admin::AdminDoor;
 use crate::security::gate::Gate;
-use crate::upload::UploadId;
+use crate::upload::{UploadId, words};
 
 /// The door; clones share it.
 #[derive(Clone)]
@@ -74,10 +74,10 @@ impl Target {
             };
         }
         match path.strip_prefix(UPLOADS) {
-            Some("active") => Self::Active,
-            Some("metrics") => Self::Overview,
-            Some("storage") => Self::Storage,
-            Some(rest) => match rest.strip_suffix("/cancel") {
+            Some(words::ACTIVE) => Self::Active,
+            Some(words::METRICS) => Self::Overview,
+            Some(words::STORAGE) => Self::Storage,
+            Some(rest) => match rest.strip_suffix(words::CANCEL) {
                 Some(id) => id.parse().map_or(Self::Nothing, Self::Cancel),
                 None => rest.parse().map_or(Self::Nothing, Self::Upload),
             },

@@ -297,7 +297,7 @@ impl Reply {
                     "ChangeFileInfo.ID: {id:?} is no name for an upload"
                 ))
             };
-            self.id = Some(id.parse().map_err(wrong)?);
+            self.id = Some(UploadId::chosen(&id).map_err(wrong)?);
         }
         if let Some(metadata) = field(changes, "MetaData") {
             let pairs = texts(metadata, "ChangeFileInfo.MetaData")?;
@@ -436,6 +436,10 @@ mod tests {
             r#"{"ChangeFileInfo":{"ID":"a//b"}}"#,
             r#"{"ChangeFileInfo":{"ID":"a\u0000"}}"#,
             r#"{"ChangeFileInfo":{"ID":7}}"#,
+            r#"{"ChangeFileInfo":{"ID":"active"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"metrics"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"storage"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"x/cancel"}}"#,
             r#"{"ChangeFileInfo":{"MetaData":{"a b":"c"}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":"../x"}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":7}}}"#,
