@@ -149,7 +149,7 @@ impl Door {
             Target::Users => users::answer(self, query).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
-            Target::Hooks => Ok(hooks::list(&self.engine)),
+            Target::Hooks => hooks::list(&self.engine, query),
             Target::Resend(number) => hooks::resend(&self.engine, number).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
             // A name that no upload can have is that of one that there is not.

@@ -182,6 +182,10 @@ impl Engine {
             return Ok(None);
         }
         let entry = inner.there(id).await?;
+        if entry.is_chunk() {
+            // Its session's; hooks are told of no other event of it either.
+            return Ok(None);
+        }
         let upload = inner.told(&entry, &entry.record());
         let reply = inner.ask(&inner.call(Event::PreTerminate, &upload)).await?;
         if reply.reject_termination {

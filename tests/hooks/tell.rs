@@ -229,6 +229,30 @@ async fn what_nobody_took_is_listed_and_sent_again_when_asked() {
     let all = listed(server.get("/admin/hooks").await.body);
     assert_eq!((&all["waiting"], &all["failed"]), (&json!(0), &json!(2)));
     let letters = all["letters"].as_array().expect("a list");
+    assert_eq!((letters.len(), &all["next_cursor"]), (2, &Value::Null));
+    let page = listed(server.get("/admin/hooks?limit=1").await.body);
+    assert_eq!(
+        (&page["letters"], &page["failed"]),
+        (&json!([letters[0]]), &json!(2))
+    );
+    let next = page["next_cursor"].as_str().expect("there is one more");
+    let rest = format!("/admin/hooks?limit=1&cursor={next}");
+    let rest = listed(server.get(&rest).await.body);
+    assert_eq!(
+        (&rest["letters"], &rest["next_cursor"]),
+        (&json!([letters[1]]), &Value::Null)
+    );
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "cursor=",
+        "event=a",
+        "limit=1&limit=1",
+    ] {
+        let reply = server.get(&format!("/admin/hooks?{bad}")).await;
+        assert_eq!((reply.status, &*reply.code), (400, "bad-query"), "{bad}");
+    }
     let first = &letters[0];
     assert_eq!(
         (&first["event"], &first["upload"]),
@@ -337,6 +361,26 @@ async fn joined_uploads_and_sessions_are_told_as_what_they_are() {
     })
     .await;
     assert!(receiver.of("post-terminate").is_empty());
+}
+
+#[tokio::test]
+async fn of_a_chunk_alone_hooks_are_neither_asked_nor_told() {
+    let receiver = Receiver::agreeable().await;
+    receiver.says(|_| Said::Json(json!({ "RejectTermination": true })));
+    let server = calling(&receiver, "pre-terminate,post-terminate").await;
+    let session = server.session_of(b"abc").await;
+    assert!(session.send(1, b"abc").await.status < 300);
+    assert_eq!(session.tus("DELETE", "/1").send().await.status, 204);
+    assert!(receiver.calls().is_empty(), "{:?}", receiver.calls());
+    let refused = session.cancel().await;
+    assert_eq!(
+        (refused.status, &*refused.code),
+        (400, "termination-rejected")
+    );
+    receiver.says(|_| Said::fine());
+    assert_eq!(session.cancel().await.status, 204);
+    let told = receiver.waits_for("post-terminate", 1).await;
+    assert_eq!(told.id(), session.id);
 }
 
 #[tokio::test]
