@@ -493,6 +493,11 @@ impl Reject {
             | Self::TakenOver { .. }
             | Self::HookDown { .. }
             | Self::TooManyWaiting => Some(1),
+            // Unless the receiver says for how long.
+            Self::Hook {
+                status: 423 | 429 | 503,
+                ..
+            } => Some(1),
             _ => None,
         }
     }

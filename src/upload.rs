@@ -20,6 +20,18 @@ pub type Millis = u64;
 #[serde(try_from = "String", into = "String")]
 pub struct UploadId(Box<str>);
 
+/// What stands below `/admin/uploads/` beside uploads: what hooks choose as an id is none of that.
+pub mod words {
+    /// The list.
+    pub const ACTIVE: &str = "active";
+    /// Figures of all.
+    pub const METRICS: &str = "metrics";
+    /// Where the bytes are.
+    pub const STORAGE: &str = "storage";
+    /// After an id: what is done to it.
+    pub const CANCEL: &str = "/cancel";
+}
+
 /// Text that is no [`UploadId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an upload id")]
@@ -33,6 +45,18 @@ impl UploadId {
     #[must_use]
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string().into_boxed_str())
+    }
+
+    /// One that somebody chooses: it stands for nothing else at any door. Those that lie there from before are as they are.
+    ///
+    /// # Errors
+    /// For what is no id, and for [`words`].
+    pub fn chosen(text: &str) -> Result<Self, NotAnId> {
+        let taken = matches!(text, words::ACTIVE | words::METRICS | words::STORAGE);
+        if taken || text.ends_with(words::CANCEL) {
+            return Err(NotAnId);
+        }
+        text.parse()
     }
 
     /// The id as text, as it stands in URLs.

@@ -1,18 +1,32 @@
-//! What hooks were not told.
+//! `GET /admin/hooks`: what hooks were not told, in pages, the oldest first; and one of it sent again.
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::list::{MOST, USUAL};
+use super::query::Query;
 use crate::answer::{self, ResponseBody};
 use crate::engine::{DeadLetter, Engine};
 use crate::error::Reject;
 use crate::protocol::expires::rfc3339_millis;
 
-pub(super) fn list(engine: &Engine) -> Response<ResponseBody> {
+pub(super) fn list(engine: &Engine, query: &str) -> Result<Response<ResponseBody>, Reject> {
+    let mut query = Query::parse(query)?;
+    let limit = query.number("limit", 1..=MOST, "1 to 1000")?;
+    let wrong = "not the next_cursor of this list";
+    let after = query.number("cursor", 0..=u64::MAX, wrong)?;
+    query.end()?;
+    let limit = usize::try_from(limit.unwrap_or(USUAL)).unwrap_or(1);
     let (waiting, failed) = engine.letters();
-    let letters: Vec<Value> = engine.dead_letters().iter().map(described).collect();
-    let value = json!({ "waiting": waiting, "failed": failed, "letters": letters });
-    answer::json(StatusCode::OK, &value)
+    let (letters, more) = engine.dead_letters(after, limit);
+    let last = letters.last().filter(|_| more);
+    let value = json!({
+        "waiting": waiting,
+        "failed": failed,
+        "letters": letters.iter().map(described).collect::<Vec<Value>>(),
+        "next_cursor": last.map(|letter| letter.number.to_string()),
+    });
+    Ok(answer::json(StatusCode::OK, &value))
 }
 
 fn described(letter: &DeadLetter) -> Value {

@@ -22,7 +22,7 @@ use crate::error::Reject;
 use crate::security::admin::{AdminDoor, METRICS, Verdict};
 use crate::security::auth::Unauthorized;
 use crate::security::gate::Gate;
-use crate::upload::UploadId;
+use crate::upload::{UploadId, words};
 
 /// The door; clones share it.
 #[derive(Clone)]
@@ -75,10 +75,10 @@ impl Target {
             };
         }
         match path.strip_prefix(UPLOADS) {
-            Some("active") => Self::Active,
-            Some("metrics") => Self::Overview,
-            Some("storage") => Self::Storage,
-            Some(rest) => match rest.strip_suffix("/cancel") {
+            Some(words::ACTIVE) => Self::Active,
+            Some(words::METRICS) => Self::Overview,
+            Some(words::STORAGE) => Self::Storage,
+            Some(rest) => match rest.strip_suffix(words::CANCEL) {
                 Some(id) => id.parse().map_or(Self::Nothing, Self::Cancel),
                 None => rest.parse().map_or(Self::Nothing, Self::Upload),
             },
@@ -159,7 +159,7 @@ impl Door {
             Target::Users => users::answer(self, query).await,
             Target::Upload(id) => rest::upload(&self.engine, &id).await,
             Target::Cancel(id) => rest::cancel(&self.engine, &id).await,
-            Target::Hooks => Ok(hooks::list(&self.engine)),
+            Target::Hooks => hooks::list(&self.engine, query),
             Target::Resend(number) => hooks::resend(&self.engine, number).await,
             Target::Cleanup => rest::cleanup(&self.engine).await,
             // A name that no upload can have is that of one that there is not.

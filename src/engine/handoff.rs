@@ -32,8 +32,7 @@ impl Inner {
 
     /// What is told of an event that is no hook's.
     pub(super) fn own_call(&self, event: Event, entry: &Entry, record: &Record) -> Call {
-        let sequence = self.outbox.next();
-        let call = self.job(entry, record).call(sequence);
+        let call = self.job(entry, record).call();
         Call { event, ..call }
     }
 

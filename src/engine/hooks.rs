@@ -97,6 +97,16 @@ fn refused(mut answer: Answer, status: u16, code: &'static str) -> Reject {
     }
 }
 
+/// A refusal as the answer to HEAD, which clients take for their upload's end: what passes is to be waited for.
+fn on_head(mut reject: Reject) -> Reject {
+    if let Reject::Hook { status, .. } = &mut reject
+        && matches!(*status, 401 | 408 | 425 | 429 | 500..)
+    {
+        *status = 423;
+    }
+    reject
+}
+
 impl Engine {
     /// Whether any hook is asked or told anything: then doors say for which request they work.
     #[must_use]
@@ -104,7 +114,7 @@ impl Engine {
         self.inner.options.hooks.has_hooks()
     }
 
-    /// Whether a request may go on, as hooks see it.
+    /// Whether a request may go on, as hooks see it. On HEAD a refusal for a passing reason is a 423, whatever their word for it.
     ///
     /// # Errors
     /// `Hook`; `HookDown` where they cannot be asked.
@@ -119,7 +129,10 @@ impl Engine {
         };
         let call = inner.call(Event::PreAccess, &upload);
         match inner.ask(&call).await {
-            Ok(reply) if reply.reject_access => Err(refused(reply.answer, 403, "access-rejected")),
+            Ok(reply) if reply.reject_access => {
+                let reject = refused(reply.answer, 403, "access-rejected");
+                Err(if head { on_head(reject) } else { reject })
+            }
             Ok(_) => Ok(()),
             Err(_) => Err(Reject::HookDown { head }),
         }
@@ -169,6 +182,10 @@ impl Engine {
             return Ok(None);
         }
         let entry = inner.there(id).await?;
+        if entry.is_chunk() {
+            // Its session's; hooks are told of no other event of it either.
+            return Ok(None);
+        }
         let upload = inner.told(&entry, &entry.record());
         let reply = inner.ask(&inner.call(Event::PreTerminate, &upload)).await?;
         if reply.reject_termination {
@@ -215,14 +232,15 @@ impl Engine {
 
 impl Inner {
     pub(super) fn call(&self, event: Event, upload: &Upload) -> Call {
-        let sequence = self.outbox.next();
         let hooks = &self.options.hooks;
-        hooks.call(event, sequence, upload, cause::current().as_ref())
+        hooks.call(event, upload, cause::current().as_ref())
     }
 
     async fn ask(&self, call: &Call) -> Result<Reply, Reject> {
         self.meter.hook_calls.one(call.event.name());
-        self.options.hooks.ask(call).await.map_err(|fault| {
+        let number = || self.outbox.next();
+        let asked = self.options.hooks.ask(call, number).await;
+        asked.map_err(|fault| {
             self.meter.hook_faults.one(call.event.name());
             warn!(%fault, upload = call.upload, "a hook failed");
             Reject::HookFailed(fault.0)

@@ -157,7 +157,6 @@ impl Inner {
             Event::Job | Event::Digest => self.own_call(event, entry, record),
             _ => self.call(event, &self.told(entry, record)),
         };
-        let mut number = call.sequence;
         let mut posted = Vec::new();
         for (at, sink) in hooks.sinks_of(event) {
             let letter = Letter {
@@ -168,11 +167,10 @@ impl Inner {
                 call: call.clone(),
             };
             posted.push(Posted {
-                number,
+                number: self.outbox.next(),
                 lane: (at, entry.id.clone()),
                 bytes: load::encode(&letter),
             });
-            number = self.outbox.next();
         }
         posted
     }
@@ -242,6 +240,8 @@ impl Inner {
                 let Some(letter) = letter(*number, bytes) else {
                     continue;
                 };
+                let sequence = letter.call.sequence;
+                self.outbox.last.fetch_max(sequence, Ordering::Relaxed);
                 let at = self.options.hooks.heir(&letter.to);
                 if at.is_none() && letter.call.event == Event::Digest {
                     // What was switched off is nobody's loss.
@@ -324,6 +324,10 @@ impl Inner {
         if !self.fill_in(letter).await? {
             return Ok(None);
         }
+        // Not before: what is asked and told until then has a lower number, and has gone out earlier.
+        if letter.call.sequence == 0 {
+            letter.call.number(self.outbox.next());
+        }
         self.meter.hook_calls.one(letter.call.event.name());
         Ok(Some(sink.way.bring(&letter.call, false).await))
     }
@@ -349,6 +353,7 @@ impl Inner {
             return true;
         };
         let event = letter.call.event;
+        let was_numbered = letter.call.sequence > 0;
         let brought = match self.bring(at, sink, number, &mut letter).await {
             Ok(Some(brought)) => brought,
             Ok(None) => {
@@ -369,6 +374,11 @@ impl Inner {
         if failing < millis(self.options.hooks.patience) {
             let upload = &letter.upload;
             warn!(%fault, %event, %upload, to = letter.to, "a hook was not told, and is tried again");
+            if !was_numbered && letter.call.sequence > 0 {
+                // Of two tries the second one is no later event, after a crash too.
+                self.rewrite_as(number, Some(&letter), Promise::Flushed)
+                    .await;
+            }
             return false;
         }
         error!(%fault, %event, upload = %letter.upload, to = letter.to, number, "A HOOK WAS NOT TOLD, for all of its time; /admin/hooks lists it");
@@ -412,11 +422,12 @@ impl Inner {
     }
 
     async fn rewrite(&self, number: u64, letter: Option<&Letter>) {
+        self.rewrite_as(number, letter, Promise::Queued).await;
+    }
+
+    async fn rewrite_as(&self, number: u64, letter: Option<&Letter>, promise: Promise) {
         let letters = vec![(number, letter.map(load::encode))];
-        let written = self
-            .state
-            .commit_with(Vec::new(), letters, Promise::Queued)
-            .await;
+        let written = self.state.commit_with(Vec::new(), letters, promise).await;
         if let Err(error) = &written {
             warn!(number, %error, "the outbox cannot be written");
         }

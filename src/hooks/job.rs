@@ -58,11 +58,11 @@ pub struct Range {
 impl Job {
     /// What a receiver is told.
     #[must_use]
-    pub fn call(&self, sequence: u64) -> Call {
+    pub fn call(&self) -> Call {
         Call {
             event: Event::Job,
             id: self.key.clone(),
-            sequence,
+            sequence: 0,
             upload: self.id.to_string(),
             size: self.size,
             offset: self.size,

@@ -175,26 +175,22 @@ impl Hooks {
 
     /// What is told of an event.
     #[must_use]
-    pub fn call(
-        &self,
-        event: Event,
-        sequence: u64,
-        upload: &Upload,
-        cause: Option<&Arc<Cause>>,
-    ) -> Call {
-        Call::new(event, sequence, upload, cause, &self.forwarded)
+    pub fn call(&self, event: Event, upload: &Upload, cause: Option<&Arc<Cause>>) -> Call {
+        Call::new(event, upload, cause, &self.forwarded)
     }
 
-    /// Asks everybody who wants to be, one after the other, and puts together what they say: the first refusal counts, and
-    /// of anything else the last word.
+    /// Asks everybody who wants to be, one after the other, each with the next `number`, and puts together what they say: the
+    /// first refusal counts, and of anything else the last word.
     ///
     /// # Errors
     /// Of the first who cannot be asked, or does not answer as it should.
-    pub async fn ask(&self, call: &Call) -> Result<Reply, Fault> {
+    pub async fn ask(&self, call: &Call, number: impl Fn() -> u64) -> Result<Reply, Fault> {
         let mut all = Reply::default();
         for (_, sink) in self.sinks_of(call.event) {
             let named = |fault: Fault| Fault(format!("{} at {}: {fault}", call.event, sink.name));
-            let bytes = sink.way.bring(call, true).await.map_err(named)?;
+            let mut call = call.clone();
+            call.number(number());
+            let bytes = sink.way.bring(&call, true).await.map_err(named)?;
             let reply = Reply::parse(&bytes).map_err(named)?;
             if all.add(reply) {
                 break;

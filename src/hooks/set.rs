@@ -55,6 +55,12 @@ impl Event {
         Self::Scan,
     ];
 
+    /// Whether there are hooks for it.
+    #[must_use]
+    pub const fn is_hooks(self) -> bool {
+        !matches!(self, Self::Job | Self::Digest)
+    }
+
     /// Its name, as tusd's users know it.
     #[must_use]
     pub const fn name(self) -> &'static str {

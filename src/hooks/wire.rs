@@ -105,7 +105,7 @@ pub struct Call {
     pub event: Event,
     /// The same each time it is told again.
     pub id: String,
-    /// Rises from event to event of an upload.
+    /// Rises from event to event of an upload, in the order in which they go out; 0: it did not go out yet.
     pub sequence: u64,
     /// The upload's id, or empty.
     pub upload: String,
@@ -122,7 +122,6 @@ pub struct Call {
 impl Call {
     pub(super) fn new(
         event: Event,
-        sequence: u64,
         upload: &Upload,
         cause: Option<&Arc<Cause>>,
         forwarded: &[String],
@@ -135,7 +134,6 @@ impl Call {
                 "HTTPRequest": Cause::json(cause.map(|cause| &**cause)),
             },
             "EventID": id,
-            "Sequence": sequence,
         });
         let forward = |name: &String| {
             let values = cause.iter().flat_map(|cause| cause.header(name));
@@ -145,7 +143,7 @@ impl Call {
         Self {
             event,
             id,
-            sequence,
+            sequence: 0,
             upload: upload
                 .id
                 .as_ref()
@@ -155,6 +153,17 @@ impl Call {
             offset: upload.offset,
             forward: forwarded.iter().flat_map(forward).collect(),
             body: body.to_string().into_bytes(),
+        }
+    }
+
+    /// Gives it its place among its upload's, as it goes out for the first time; a hook is told of that in its JSON.
+    pub fn number(&mut self, sequence: u64) {
+        self.sequence = sequence;
+        if self.event.is_hooks() {
+            // An object, and not an empty one.
+            let mut body = format!("{{\"Sequence\":{sequence},").into_bytes();
+            body.extend(self.body.iter().skip(1));
+            self.body = body;
         }
     }
 }
@@ -288,7 +297,7 @@ impl Reply {
                     "ChangeFileInfo.ID: {id:?} is no name for an upload"
                 ))
             };
-            self.id = Some(id.parse().map_err(wrong)?);
+            self.id = Some(UploadId::chosen(&id).map_err(wrong)?);
         }
         if let Some(metadata) = field(changes, "MetaData") {
             let pairs = texts(metadata, "ChangeFileInfo.MetaData")?;
@@ -427,6 +436,10 @@ mod tests {
             r#"{"ChangeFileInfo":{"ID":"a//b"}}"#,
             r#"{"ChangeFileInfo":{"ID":"a\u0000"}}"#,
             r#"{"ChangeFileInfo":{"ID":7}}"#,
+            r#"{"ChangeFileInfo":{"ID":"active"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"metrics"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"storage"}}"#,
+            r#"{"ChangeFileInfo":{"ID":"x/cancel"}}"#,
             r#"{"ChangeFileInfo":{"MetaData":{"a b":"c"}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":"../x"}}}"#,
             r#"{"ChangeFileInfo":{"Storage":{"Path":7}}}"#,

@@ -93,8 +93,8 @@ pub(super) struct Follower {
     auth: Arc<Auth>,
     /// Whether it comes with HEAD.
     head_only: bool,
-    /// Whether hooks let it in. They are asked once, of whoever has shown a credential that is one.
-    entered: bool,
+    /// What hooks said before the first answer of what the request's query names; each is for one use. `None`: of all.
+    said: HashMap<Option<UploadId>, Result<(), Reject>>,
     /// Whom a proxy names.
     named: Option<Arc<User>>,
     tokens: Vec<String>,
@@ -120,7 +120,7 @@ impl Follower {
             visitor: settings.guard.watcher(head),
             auth: settings.gate.auth().clone(),
             head_only: head.method == Method::HEAD,
-            entered: false,
+            said: HashMap::new(),
             named: settings.gate.auth().named(head)?,
             tokens,
             most: settings.max_subscriptions,
@@ -139,35 +139,49 @@ impl Follower {
         self.auth.of(self.named.clone(), self.shown())
     }
 
-    /// Whether a credential was shown that is one. A session's token is that only by an upload that it opens.
-    pub(super) async fn is_somebody(&self, asked: &Asked) -> bool {
-        if asked.all() {
-            return self.may_follow_all().is_ok();
+    /// Asks hooks before the first answer, while that can still be a status: of each upload of the query that a credential
+    /// shown with the request opens, and of the request alone where it names none.
+    ///
+    /// # Errors
+    /// `Hook` if they refuse all that is asked for, `HookDown`.
+    pub(super) async fn enter(&mut self, asked: &Asked) -> Result<(), Reject> {
+        let Ok(who) = self.who() else { return Ok(()) };
+        if asked.uploads.is_empty() && who.is_known() {
+            return self.may_access(None).await;
         }
-        let Ok(who) = self.who() else {
-            return false;
-        };
-        if who.is_known() {
-            return true;
-        }
-        for id in asked.uploads.iter().filter_map(|text| text.parse().ok()) {
-            if self.engine.opened(&id, &who).await.is_ok() {
-                return true;
+        let mut refused = 0;
+        for text in &asked.uploads {
+            let id: Option<UploadId> = match text.parse() {
+                _ if text == ALL => None,
+                Ok(id) if self.engine.opened(&id, &who).await.is_ok() => Some(id),
+                _ => continue,
+            };
+            let said = match self.said.remove(&id) {
+                Some(said) => said,
+                None => self.engine.may_access(self.head_only, id.as_ref()).await,
+            };
+            match said {
+                Err(reject) if matches!(reject, Reject::HookDown { .. }) => return Err(reject),
+                Err(reject) if refused + 1 == asked.uploads.len() => return Err(reject),
+                said => {
+                    refused += usize::from(said.is_err());
+                    self.said.insert(id, said);
+                }
             }
         }
-        false
+        Ok(())
     }
 
-    /// Asks hooks for access, where they were not yet.
+    /// Asks hooks for access to an upload, or to all.
     ///
     /// # Errors
     /// As [`Engine::may_access`].
-    pub(super) async fn enter(&mut self) -> Result<(), Reject> {
-        if !self.entered {
-            self.engine.may_access(self.head_only, None).await?;
-            self.entered = true;
+    async fn may_access(&mut self, id: Option<&UploadId>) -> Result<(), Reject> {
+        let said = self.said.remove(&id.cloned());
+        match said {
+            Some(said) => said,
+            None => self.engine.may_access(self.head_only, id).await,
         }
-        Ok(())
     }
 
     /// Keeps in mind which user it is, and by what.
@@ -274,8 +288,8 @@ impl Follower {
             let since = request.since.get(id).copied();
             if let Err(reject) = self.follow(id, since, &who).await {
                 refused.push(refusal(id, &reject));
-                // A hook's word is for the whole message: it is not asked once for each id.
-                shut = Some(reject).filter(is_of_hook);
+                // A hook that is down is not waited for once for each id.
+                shut = Some(reject).filter(|reject| matches!(reject, Reject::HookDown { .. }));
             }
         }
         refused
@@ -303,7 +317,7 @@ impl Follower {
     ) -> Result<(), Reject> {
         if text == ALL {
             self.may_follow_all()?;
-            self.enter().await?;
+            self.may_access(None).await?;
             self.engine.watch_all(&mut self.mailbox);
             return Ok(());
         }
@@ -313,7 +327,7 @@ impl Follower {
         }
         let who = who.as_ref().map_err(|unauthorized| *unauthorized)?;
         let key = self.engine.opened(&id, who).await?.map(str::to_owned);
-        self.enter().await?;
+        self.may_access(Some(&id)).await?;
         self.engine.watch(&mut self.mailbox, &id, since).await?;
         match key {
             Some(key) => self.keys.insert(id, key),
@@ -327,10 +341,6 @@ impl Follower {
 fn is_of(auth: &Auth, token: &str, user: &UserId) -> bool {
     let who = auth.of(None, [token]);
     who.is_ok_and(|who| who.user().is_some_and(|shown| shown.id == *user))
-}
-
-fn is_of_hook(reject: &Reject) -> bool {
-    matches!(reject, Reject::Hook { .. } | Reject::HookDown { .. })
 }
 
 /// The message that says why an upload is not followed.

@@ -113,9 +113,7 @@ impl Door {
         if asked.all() {
             follower.may_follow_all()?;
         }
-        if follower.is_somebody(&asked).await {
-            follower.enter().await?;
-        }
+        follower.enter(&asked).await?;
         match upgrade {
             // A browser can show its token in a message alone: it is asked for with each subscription.
             Some(upgrade) => Ok(upgrade.begin(follower, asked, self.settings.timeout)),

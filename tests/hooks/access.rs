@@ -78,37 +78,44 @@ async fn without_a_credential_no_hook_is_asked_on_any_door() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_credential_is_asked_of_once_a_connection() {
+async fn whoever_has_a_credential_is_asked_of_for_each_upload() {
     let receiver = Receiver::agreeable().await;
     let (server, _dir) = guarded(&receiver).await;
     let path = create(&server, ALICE, 5).await;
     let other = create(&server, ALICE, 5).await;
     let (session, key) = session(&server).await;
     let mut asked = receiver.calls().len();
-    let mut one_more = || {
+    let mut one_more = |upload: &str| {
         let calls = receiver.calls();
         asked += 1;
-        assert_eq!(calls.len(), asked);
+        assert!(calls.len() >= asked);
+        assert_eq!(calls[asked - 1].id(), upload);
         at(&calls[asked - 1].json, "Event.HTTPRequest.URI").clone()
     };
     // Shown with the request, it is asked before the answer; by a session's token as well.
     for (path, token) in [(id(&path), ALICE), (&*session, &*key)] {
         let query = format!("?upload={path}&token={token}");
         let mut watcher = Watcher::open(&server, &query).await;
-        assert_eq!(one_more(), format!("/progress{query}"));
+        assert_eq!(one_more(path), format!("/progress{query}"));
         assert_eq!(watcher.next().await["event"], "snapshot");
         let mut events = Events::open(&server, &query, &[]).await;
-        assert_eq!(one_more(), format!("/progress/events{query}"));
+        assert_eq!(one_more(path), format!("/progress/events{query}"));
         assert_eq!(events.next().await["event"], "snapshot");
     }
-    // Shown in a message, with the first that opens anything, and for the request that the WebSocket began with.
+    // Shown in a message, for the request that the WebSocket began with.
     let mut watcher = Watcher::open(&server, "").await;
     let shown = json!({ "subscribe": [id(&path), id(&other)], "token": ALICE });
     watcher.send(&shown).await;
     for _ in 0..2 {
         assert_eq!(watcher.next().await["event"], "snapshot");
     }
-    assert_eq!(one_more(), "/progress");
+    assert_eq!(one_more(id(&path)), "/progress");
+    assert_eq!(one_more(id(&other)), "/progress");
+    // Where no upload is named, of the request alone.
+    let query = format!("?token={ALICE}");
+    let _watcher = Watcher::open(&server, &query).await;
+    assert_eq!(one_more(""), format!("/progress{query}"));
+    assert_eq!(receiver.calls().len(), asked);
 }
 
 #[tokio::test]
@@ -124,23 +131,121 @@ async fn those_who_watch_are_refused_in_the_hooks_words() {
     let reply = server.request("GET", &events).send().await;
     assert_eq!((reply.status, &*reply.code), (403, "access-rejected"));
 
-    // In a message: one question for all of it, and nothing is followed.
+    // In a message each is asked for; one that is down is asked once for all of them.
     let mut watcher = Watcher::open(&server, "").await;
-    let asked = receiver.calls().len();
-    let shown = json!({ "subscribe": [id(&path), id(&path)], "token": ALICE });
-    watcher.send(&shown).await;
-    for _ in 0..2 {
-        let refused = watcher.next().await;
-        assert_eq!(refused["code"], "access-rejected", "{refused}");
+    for (said, code, questions) in [(None, "access-rejected", 2), (Some(500), "hook-down", 1)] {
+        if let Some(status) = said {
+            receiver.says(move |_| Said::Status(status));
+        }
+        let asked = receiver.calls().len();
+        let shown = json!({ "subscribe": [id(&path), id(&path)], "token": ALICE });
+        watcher.send(&shown).await;
+        for _ in 0..2 {
+            let refused = watcher.next().await;
+            assert_eq!(refused["code"], code, "{refused}");
+        }
+        assert_eq!(receiver.calls().len(), asked + questions);
     }
-    assert_eq!(receiver.calls().len(), asked + 1);
-    receiver.says(|_| Said::Status(500));
-    watcher.subscribe(&path).await;
-    assert_eq!(watcher.next().await["code"], "hook-down");
     let head = server.request("HEAD", &events).send().await;
     assert_eq!((head.status, head.header("Retry-After")), (423, Some("1")));
     // Once the hook says yes, the same connection goes on.
     receiver.says(|_| Said::fine());
     watcher.subscribe(&path).await;
     assert_eq!(watcher.next().await["event"], "snapshot");
+}
+
+/// A hook that lets nobody near this upload, in these words.
+fn keeps(receiver: &Receiver, path: &str, status: u16) {
+    let kept = id(path).to_owned();
+    receiver.says(move |call| {
+        let answer = json!({ "StatusCode": status });
+        Said::Json(json!({ "RejectAccess": call.id() == kept, "HTTPResponse": answer }))
+    });
+}
+
+#[tokio::test]
+async fn an_upload_that_a_hook_keeps_is_not_watched_either() {
+    let receiver = Receiver::agreeable().await;
+    let (server, _dir) = guarded(&receiver).await;
+    let (path, kept) = (
+        create(&server, ALICE, 5).await,
+        create(&server, ALICE, 5).await,
+    );
+    keeps(&receiver, &kept, 403);
+    assert_eq!(
+        server.tus("HEAD", &kept).bearing(ALICE).send().await.status,
+        403
+    );
+    let alone = format!("?upload={}&token={ALICE}", id(&kept));
+    let both = format!("?upload={}&upload={}&token={ALICE}", id(&kept), id(&path));
+    let (_, reply) = ask(server.addr, &format!("/progress{alone}"), &HANDSHAKE).await;
+    assert_eq!((reply.status, &*reply.code), (403, "access-rejected"));
+    for method in ["GET", "HEAD"] {
+        let events = server.request(method, &format!("/progress/events{alone}"));
+        assert_eq!(events.send().await.status, 403, "{method}");
+    }
+    // Beside one that is not kept, it is refused as one that there is not.
+    let mut events = Events::open(&server, &both, &[]).await;
+    let mut watcher = Watcher::open(&server, &both).await;
+    for (first, then) in [
+        (events.next().await, events.next().await),
+        (watcher.next().await, watcher.next().await),
+    ] {
+        assert_eq!(
+            (&first["code"], &first["upload_id"]),
+            (&json!("access-rejected"), &json!(id(&kept)))
+        );
+        assert_eq!(
+            (&then["event"], &then["upload_id"]),
+            (&json!("snapshot"), &json!(id(&path)))
+        );
+    }
+    let mut watcher = Watcher::open(&server, "").await;
+    let shown = json!({ "subscribe": [id(&kept), id(&path)], "token": ALICE });
+    watcher.send(&shown).await;
+    let (first, then) = (watcher.next().await, watcher.next().await);
+    assert_eq!(first["code"], "access-rejected");
+    assert_eq!(
+        (&then["event"], &then["upload_id"]),
+        (&json!("snapshot"), &json!(id(&path)))
+    );
+}
+
+#[tokio::test]
+async fn head_waits_where_a_hook_refuses_for_a_passing_reason() {
+    let receiver = Receiver::agreeable().await;
+    let (server, _dir) = guarded(&receiver).await;
+    let path = create(&server, ALICE, 5).await;
+    let (session, _) = session(&server).await;
+    let heads = [
+        path.clone(),
+        format!("/uploads/{session}/status"),
+        format!("/progress/events?upload={}", id(&path)),
+    ];
+    for (status, told) in [(401, 423), (429, 423), (503, 423), (403, 403), (404, 404)] {
+        receiver.says(move |_| {
+            let answer = json!({ "StatusCode": status });
+            Said::Json(json!({ "RejectAccess": true, "HTTPResponse": answer }))
+        });
+        for head in &heads {
+            let reply = server.tus("HEAD", head).bearing(ALICE).send().await;
+            assert_eq!(reply.status, told, "{status} {head}");
+            let wait = (told == 423).then_some("1");
+            assert_eq!(reply.header("Retry-After"), wait, "{status} {head}");
+        }
+        let reply = server.tus("GET", &path).bearing(ALICE).send().await;
+        assert_eq!((reply.status, &*reply.code), (status, "access-rejected"));
+        let wait = matches!(status, 429 | 503).then_some("1");
+        assert_eq!(reply.header("Retry-After"), wait, "{status}");
+    }
+    // For as long as the receiver says.
+    receiver.says(|_| {
+        let answer = json!({ "StatusCode": 429, "Header": { "Retry-After": "77" } });
+        Said::Json(json!({ "RejectAccess": true, "HTTPResponse": answer }))
+    });
+    for (method, status) in [("HEAD", 423), ("GET", 429)] {
+        let reply = server.tus(method, &path).bearing(ALICE).send().await;
+        let told = (reply.status, reply.header("Retry-After"));
+        assert_eq!(told, (status, Some("77")));
+    }
 }

@@ -122,6 +122,11 @@ async fn a_name_that_is_taken_or_leads_elsewhere_is_no_name() {
         "a b",
         "%2e%2e",
         "x/",
+        // What the admin API has below its uploads.
+        "active",
+        "metrics",
+        "storage",
+        "x/cancel",
     ] {
         name(bad);
         for length in ["Upload-Length", "Upload-Defer-Length"] {

@@ -18,7 +18,8 @@ fn events_of(receiver: &Receiver, path: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_life_is_told_in_its_order_and_signed() {
     let receiver = Receiver::agreeable().await;
-    let server = calling_with(&receiver, "", |config| {
+    let events = "post-create,pre-finish,post-finish,pre-terminate,post-terminate";
+    let server = calling_with(&receiver, events, |config| {
         config.hooks.hooks_http_secret = "a secret".into();
         config.hooks.hooks_http_forward_headers = "cookie, X-Highwater-Signature,Host".into();
     })
@@ -31,13 +32,13 @@ async fn a_life_is_told_in_its_order_and_signed() {
         .send()
         .await;
     let path = created.location_path();
+    receiver.waits_for("post-create", 1).await;
     assert_eq!(server.patch(&path, 0, *b"hello").send().await.status, 204);
+    receiver.waits_for("post-finish", 1).await;
     assert_eq!(server.delete(&path).await.status, 204);
     receiver.waits_for("post-terminate", 1).await;
-    let lived = ["post-create", "post-finish", "post-terminate"];
-    assert_eq!(events_of(&receiver, &path), lived);
+    assert_eq!(events_of(&receiver, &path).join(","), events);
     let calls = receiver.calls();
-    let number = |call: &Call| call.json["Sequence"].as_u64().expect("a number");
     assert!(
         calls.is_sorted_by(|a, b| number(a) < number(b)),
         "{calls:?}"
@@ -60,6 +61,52 @@ async fn a_life_is_told_in_its_order_and_signed() {
     }
     assert_eq!(receiver.of("post-create")[0].header("cookie"), "a=b");
     assert_eq!(receiver.of("post-finish")[0].headers.get("cookie"), None);
+}
+
+fn number(call: &Call) -> u64 {
+    call.json["Sequence"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn numbers_rise_over_failures_and_a_restart() {
+    let receiver = Receiver::start(|_| Said::Status(503)).await;
+    let events = "post-create,pre-finish,post-finish,pre-terminate,post-terminate";
+    let mut server = calling_with(&receiver, events, |config| {
+        config.hooks.hooks_http_retry = 0;
+    })
+    .await;
+    let path = server.create(5).await;
+    receiver.waits_for("post-create", 2).await;
+    assert_eq!(server.patch(&path, 0, *b"hello").send().await.status, 500);
+    assert_eq!(server.head(&path).await.status, 423);
+    server.restart().await;
+    receiver.says(|_| Said::fine());
+    assert_eq!(server.head(&path).await.status, 200);
+    receiver.waits_for("post-finish", 1).await;
+    assert_eq!(server.delete(&path).await.status, 204);
+    receiver.waits_for("post-terminate", 1).await;
+    let calls = receiver.calls();
+    let mut seen: Vec<&Call> = Vec::new();
+    for call in &calls {
+        let same = |earlier: &&Call| earlier.json["EventID"] == call.json["EventID"];
+        match seen.iter().copied().find(same) {
+            Some(earlier) => assert_eq!(number(earlier), number(call), "{call:?}"),
+            None => seen.push(call),
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| number(a) < number(b)), "{seen:?}");
+    let events: Vec<_> = seen.iter().map(|call| call.event()).collect();
+    assert_eq!(
+        events[events.len() - 3..],
+        ["post-finish", "pre-terminate", "post-terminate"]
+    );
+    assert!(
+        events
+            .iter()
+            .filter(|event| **event == "pre-finish")
+            .count()
+            >= 3
+    );
 }
 
 #[tokio::test]
@@ -182,6 +229,30 @@ async fn what_nobody_took_is_listed_and_sent_again_when_asked() {
     let all = listed(server.get("/admin/hooks").await.body);
     assert_eq!((&all["waiting"], &all["failed"]), (&json!(0), &json!(2)));
     let letters = all["letters"].as_array().expect("a list");
+    assert_eq!((letters.len(), &all["next_cursor"]), (2, &Value::Null));
+    let page = listed(server.get("/admin/hooks?limit=1").await.body);
+    assert_eq!(
+        (&page["letters"], &page["failed"]),
+        (&json!([letters[0]]), &json!(2))
+    );
+    let next = page["next_cursor"].as_str().expect("there is one more");
+    let rest = format!("/admin/hooks?limit=1&cursor={next}");
+    let rest = listed(server.get(&rest).await.body);
+    assert_eq!(
+        (&rest["letters"], &rest["next_cursor"]),
+        (&json!([letters[1]]), &Value::Null)
+    );
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "cursor=",
+        "event=a",
+        "limit=1&limit=1",
+    ] {
+        let reply = server.get(&format!("/admin/hooks?{bad}")).await;
+        assert_eq!((reply.status, &*reply.code), (400, "bad-query"), "{bad}");
+    }
     let first = &letters[0];
     assert_eq!(
         (&first["event"], &first["upload"]),
@@ -290,6 +361,26 @@ async fn joined_uploads_and_sessions_are_told_as_what_they_are() {
     })
     .await;
     assert!(receiver.of("post-terminate").is_empty());
+}
+
+#[tokio::test]
+async fn of_a_chunk_alone_hooks_are_neither_asked_nor_told() {
+    let receiver = Receiver::agreeable().await;
+    receiver.says(|_| Said::Json(json!({ "RejectTermination": true })));
+    let server = calling(&receiver, "pre-terminate,post-terminate").await;
+    let session = server.session_of(b"abc").await;
+    assert!(session.send(1, b"abc").await.status < 300);
+    assert_eq!(session.tus("DELETE", "/1").send().await.status, 204);
+    assert!(receiver.calls().is_empty(), "{:?}", receiver.calls());
+    let refused = session.cancel().await;
+    assert_eq!(
+        (refused.status, &*refused.code),
+        (400, "termination-rejected")
+    );
+    receiver.says(|_| Said::fine());
+    assert_eq!(session.cancel().await.status, 204);
+    let told = receiver.waits_for("post-terminate", 1).await;
+    assert_eq!(told.id(), session.id);
 }
 
 #[tokio::test]

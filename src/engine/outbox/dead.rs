@@ -1,5 +1,7 @@
 //! Letters that nobody took: listed, and sent again when an operator asks.
 
+use std::ops::Bound;
+
 use tracing::error;
 
 use super::super::{Engine, Inner, load, now};
@@ -58,10 +60,15 @@ impl Engine {
         !self.inner.options.hooks.is_empty()
     }
 
-    /// Letters that their receivers did not take, the oldest first.
+    /// Letters that their receivers did not take, the oldest first: so many after this number, and whether there are more.
     #[must_use]
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        locked(&self.inner.outbox.dead).values().cloned().collect()
+    pub fn dead_letters(&self, after: Option<u64>, limit: usize) -> (Vec<DeadLetter>, bool) {
+        let dead = locked(&self.inner.outbox.dead);
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = dead.range((after, Bound::Unbounded));
+        let page = rest.by_ref().take(limit).map(|(_, letter)| letter.clone());
+        let page = page.collect();
+        (page, rest.next().is_some())
     }
 
     /// Sends a letter again that nobody took.
