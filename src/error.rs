@@ -493,11 +493,7 @@ impl Reject {
             | Self::TakenOver { .. }
             | Self::HookDown { .. }
             | Self::TooManyWaiting => Some(1),
-            // Unless the receiver says for how long.
-            Self::Hook {
-                status: 423 | 429 | 503,
-                ..
-            } => Some(1),
+            Self::Hook { status, .. } if matches!(status, 423 | 429 | 503) => Some(1),
             _ => None,
         }
     }
