@@ -165,10 +165,13 @@ impl Jwt {
 
 /// Whole seconds of a `NumericDate`, which may have a fraction. Source: RFC 7519, 2.
 fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let seconds = Duration::try_from_secs_f64(f64::deserialize(from)?);
-    seconds
-        .map(|since| since.as_secs())
-        .map_err(D::Error::custom)
+    let seconds = f64::deserialize(from)?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(since) => Ok(since.as_secs()),
+        // Past all that 64 bits count is never.
+        Err(_) if seconds > 0.0 => Ok(u64::MAX),
+        Err(error) => Err(D::Error::custom(error)),
+    }
 }
 
 /// Below the slowest rate a body is taken for dead; 0 is no limit.
