@@ -413,8 +413,7 @@ impl Reject {
             Self::Blob(Fixed | Taken { .. } | Io { .. }) => (500, "storage"),
             Self::Hook { status, code, .. } => (*status, *code),
             Self::HookFailed(_) => (500, "hook-failed"),
-            Self::HookDown { head: true } => (423, "hook-down"),
-            Self::HookDown { head: false } => (503, "hook-down"),
+            Self::HookDown { head } => (if *head { 423 } else { 503 }, "hook-down"),
             Self::State(StateError::Damaged(_)) => (500, "record-damaged"),
             Self::State(StateError::Conflict | StateError::Store(_)) => (500, "state"),
             Self::Panicked => (500, "internal"),
@@ -429,10 +428,8 @@ impl Reject {
     /// The failure in words that do not change from request to request.
     #[must_use]
     pub const fn title(&self) -> &'static str {
-        if let Self::Hook { .. } = self {
-            return "Refused by the operator";
-        }
         match self.wire().0 {
+            _ if matches!(self, Self::Hook { .. }) => "Refused by the operator",
             400 => "The request cannot be understood",
             401 => "A token is required",
             403 => "Not allowed",
@@ -492,8 +489,11 @@ impl Reject {
             | Self::Locked
             | Self::TakenOver { .. }
             | Self::HookDown { .. }
-            | Self::TooManyWaiting => Some(1),
-            Self::Hook { status, .. } if matches!(status, 423 | 429 | 503) => Some(1),
+            | Self::TooManyWaiting
+            | Self::Hook {
+                status: 423 | 429 | 503,
+                ..
+            } => Some(1),
             _ => None,
         }
     }
