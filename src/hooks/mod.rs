@@ -225,8 +225,6 @@ impl Hooks {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_password_is_not_shown() {
         for (url, shown) in [

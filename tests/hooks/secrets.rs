@@ -17,7 +17,7 @@ async fn what_is_printed_of_options_is_without_it() {
     let wrong = [
         "ftp://user:sekrit@host/?token=sekrit",
         "http://user:sekrit/@host:x/",
-        "user:sekrit@host",
+        "user:sekrit@host/",
     ];
     let wrong = wrong.map(|url| (vec![], url.to_owned(), false));
     let right = [vec!["--help"], vec!["--print-config"]];
