@@ -7,6 +7,7 @@ mod files;
 mod finish;
 mod misbehave;
 mod scan;
+mod secrets;
 mod tell;
 mod waiting;
 

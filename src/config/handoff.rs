@@ -9,7 +9,7 @@ use super::{ConfigError, at, path};
 use crate::hooks::file::FileWay;
 use crate::hooks::http::{HttpOptions, HttpWay};
 use crate::hooks::redis::RedisWay;
-use crate::hooks::{AT_A_TIME, Event, HAND_OFF, Hooks, Nowhere, Sink, Way};
+use crate::hooks::{AT_A_TIME, Event, HAND_OFF, Hooks, Nowhere, Sink, Way, shown};
 use crate::units;
 
 /// Whom complete uploads are handed to.
@@ -62,7 +62,6 @@ impl std::fmt::Debug for HandoffOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the secrets.
         f.debug_struct("HandoffOptions")
-            .field("handoff_http", &self.handoff_http)
             .field("handoff_exec", &self.handoff_exec)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
@@ -94,12 +93,9 @@ impl HandoffOptions {
                 timeout: self.handoff_timeout,
             };
             let way = HttpWay::new(url, options).map_err(at("handoff-http"))?;
-            // Without what may be secret in it; of two that differ in that alone, each has its own.
-            let mut name = without_password(url);
-            while hooks.find(&format!("{HAND_OFF}{name}")).is_some() {
-                name.push('\'');
-            }
-            hooks.add(self.sink(&name, Box::new(way)));
+            let sink = self.sink(&shown(url), Box::new(way));
+            let name = hooks.name(sink.name);
+            hooks.add(Sink { name, ..sink });
         }
         if let Some(program) = self
             .handoff_exec
@@ -137,37 +133,6 @@ impl HandoffOptions {
             events: Event::Job.into(),
             way,
             at_a_time: self.handoff_parallel,
-        }
-    }
-}
-
-/// An address that may be shown.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return String::new();
-    };
-    let rest = rest.split('?').next().unwrap_or_default();
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_not_shown() {
-        for (url, shown) in [
-            ("redis://host:7/1", "redis://host:7/1"),
-            ("redis://:pass@host", "redis://host"),
-            (
-                "redis+unix:///run/redis?pass=word",
-                "redis+unix:///run/redis",
-            ),
-            ("redis://user:p@ss@host:7/1", "redis://host:7/1"),
-        ] {
-            assert_eq!(without_password(url), shown);
         }
     }
 }

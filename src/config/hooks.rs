@@ -8,7 +8,7 @@ use clap::Args;
 use super::{ConfigError, at, path};
 use crate::hooks::file::FileWay;
 use crate::hooks::http::{HttpOptions, HttpWay};
-use crate::hooks::{AT_A_TIME, Events, Hooks, Sink};
+use crate::hooks::{AT_A_TIME, Events, Hooks, Sink, shown};
 use crate::units;
 
 /// Who is asked and told.
@@ -16,7 +16,7 @@ use crate::units;
 pub struct HooksOptions {
     /// Address (http:// or https://) to which hooks are sent as JSON, as tusd does; several are
     /// separated by blanks. EVENTS= before one, as in `post-finish=https://example.org/`, are those it is sent.
-    #[arg(long, value_name = "URLS", default_value = "")]
+    #[arg(long, value_name = "URLS", default_value = "", hide_env_values = true)]
     pub hooks_http: String,
     /// Headers of the client's request that go into the hook's, separated by commas.
     #[arg(long, value_name = "LIST", default_value = "")]
@@ -53,9 +53,8 @@ pub struct HooksOptions {
 
 impl std::fmt::Debug for HooksOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the secret.
+        // Without the secrets.
         f.debug_struct("HooksOptions")
-            .field("hooks_http", &self.hooks_http)
             .field("hooks_dir", &self.hooks_dir)
             .field("hooks_enabled_events", &self.hooks_enabled_events)
             .finish_non_exhaustive()
@@ -68,7 +67,8 @@ impl HooksOptions {
     /// # Errors
     /// An address, event or directory that is none.
     pub fn open(&self) -> Result<Hooks, ConfigError> {
-        let mut sinks = Vec::new();
+        let forwarded = units::list(&self.hooks_http_forward_headers).map(str::to_owned);
+        let mut hooks = Hooks::new(Vec::new(), forwarded.collect());
         let options = HttpOptions {
             secret: Some(self.hooks_http_secret.clone()).filter(|secret| !secret.is_empty()),
             retry: self.hooks_http_retry,
@@ -78,8 +78,8 @@ impl HooksOptions {
         for text in self.hooks_http.split_ascii_whitespace() {
             let (events, url) = self.address(text)?;
             let way = HttpWay::new(url, options.clone()).map_err(at("hooks-http"))?;
-            sinks.push(Sink {
-                name: url.to_owned(),
+            hooks.add(Sink {
+                name: hooks.name(shown(url)),
                 events,
                 way: Box::new(way),
                 at_a_time: AT_A_TIME,
@@ -87,7 +87,7 @@ impl HooksOptions {
         }
         if let Some(dir) = &self.hooks_dir {
             let way = FileWay::new(dir, self.hooks_dir_timeout).map_err(at("hooks-dir"))?;
-            sinks.push(Sink {
+            hooks.add(Sink {
                 name: dir.display().to_string(),
                 events: self.hooks_enabled_events.clone(),
                 way: Box::new(way),
@@ -99,12 +99,10 @@ impl HooksOptions {
             ("hooks-http-timeout", self.hooks_http_timeout),
             ("hooks-dir-timeout", self.hooks_dir_timeout),
         ] {
-            if !sinks.is_empty() && duration.is_zero() {
+            if !hooks.is_empty() && duration.is_zero() {
                 return Err(at(option)("more than 0"));
             }
         }
-        let forwarded = units::list(&self.hooks_http_forward_headers).map(str::to_owned);
-        let mut hooks = Hooks::new(sinks, forwarded.collect());
         hooks.interval = self.progress_hooks_interval;
         hooks.backoff = self.hooks_http_backoff;
         hooks.patience = self.hooks_retry_for;

@@ -25,7 +25,7 @@ use tower::util::MapResponse;
 use tracing::debug;
 
 use super::bounded::Bounded;
-use super::{Call, Event, Fault, MOST, Way};
+use super::{Call, Event, Fault, MOST, Way, shown};
 use crate::clock;
 use crate::protocol::sha256::Sum;
 
@@ -92,11 +92,20 @@ impl HttpWay {
     /// # Errors
     /// If it does not, or the system has no certificates to trust.
     pub fn new(to: &str, options: HttpOptions) -> Result<Self, String> {
-        let uri: Uri = to.parse().map_err(|_| format!("{to:?} is no URL"))?;
+        // Nothing of what may be secret in it is said; of what is no URL it is not known where that ends.
+        let uri: Uri = to.parse().map_err(|_| "an address is no URL")?;
+        // A port that is no number would be passed over; in its place stands what is before a misplaced slash.
+        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        let port = uri.port().map(|port| format!(":{port}"));
+        let place = uri.host().unwrap_or_default().to_owned() + &port.unwrap_or_default();
+        if authority.rsplit('@').next() != Some(&*place) {
+            return Err("an address is no URL".into());
+        }
         let scheme = uri.scheme_str().unwrap_or_default();
         if !matches!(scheme, "http" | "https") || uri.host().is_none_or(str::is_empty) {
             return Err(format!(
-                "{to:?} must begin with http:// or https:// and a host"
+                "an address must begin with http:// or https:// and a host; {:?} does not",
+                shown(to)
             ));
         }
         let mut http = HttpConnector::new();

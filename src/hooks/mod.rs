@@ -64,6 +64,18 @@ pub const AT_A_TIME: usize = 16;
 /// What the names of receivers of jobs begin with.
 pub const HAND_OFF: &str = "hand-off to ";
 
+/// An address as it may be shown, without what may be secret in it; what is no address is nothing.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return String::new();
+    };
+    let rest = rest.split('?').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
 /// The way of what has arrived as soon as it is ready to go.
 pub struct Nowhere;
 
@@ -114,6 +126,15 @@ impl Hooks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sinks.is_empty()
+    }
+
+    /// A name that no other receiver has: of two whose addresses differ in what is secret alone, each has its own.
+    #[must_use]
+    pub fn name(&self, mut name: String) -> String {
+        while self.find(&name).is_some() {
+            name.push('\'');
+        }
+        name
     }
 
     /// Adds a receiver.
@@ -170,7 +191,9 @@ impl Hooks {
             (Some(only), None) => Some(only),
             _ => None,
         };
-        self.find(name).or_else(|| alone.filter(|_| by_http(name)))
+        // Letters of an earlier version name the whole address.
+        let found = self.find(name).or_else(|| self.find(&shown(name)));
+        found.or_else(|| alone.filter(|_| by_http(name)))
     }
 
     /// What is told of an event.
@@ -197,5 +220,25 @@ impl Hooks {
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("redis://host:7/1", "redis://host:7/1"),
+            ("redis://:pass@host", "redis://host"),
+            (
+                "redis+unix:///run/redis?pass=word",
+                "redis+unix:///run/redis",
+            ),
+            ("redis://user:p@ss@host:7/1", "redis://host:7/1"),
+            ("https://a:b@host/x?token=t", "https://host/x"),
+            ("a:b@host", ""),
+        ] {
+            assert_eq!(super::shown(url), shown);
+        }
     }
 }

@@ -7,7 +7,7 @@ use tracing::error;
 use super::super::{Engine, Inner, load, now};
 use super::{Letter, letter, locked};
 use crate::error::Reject;
-use crate::hooks::Event;
+use crate::hooks::{Event, shown};
 use crate::state::Promise;
 use crate::upload::{Millis, UploadId};
 
@@ -40,7 +40,12 @@ impl DeadLetter {
             event: letter.call.event,
             event_id: letter.call.id.clone(),
             upload: letter.upload.clone(),
-            to: letter.to.clone(),
+            to: if letter.to.starts_with("http") {
+                // An earlier version named the whole address.
+                shown(&letter.to)
+            } else {
+                letter.to.clone()
+            },
             at,
             why,
         }
