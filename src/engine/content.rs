@@ -41,11 +41,15 @@ pub(super) struct Sniffing {
 }
 
 impl Sniffing {
-    /// Takes bytes as they come; the verdict, once there are enough of them.
+    /// Takes bytes as they come; the verdict, once there are enough of them for it.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<Result<(), Mismatch>> {
         let more = bytes.len().min(self.want - self.head.len());
         self.head.extend_from_slice(&bytes[..more]);
-        (self.head.len() == self.want).then(|| self.sniff.judge(&self.head, &self.declared))
+        if self.head.len() == self.want {
+            return Some(self.sniff.judge(&self.head, &self.declared));
+        }
+        let foreseen = self.sniff.foresee(&self.head, &self.declared);
+        foreseen.is_err().then_some(foreseen)
     }
 }
 

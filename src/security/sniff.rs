@@ -6,7 +6,7 @@
 
 mod families;
 
-use self::families::{FAMILIES, NOTHING, PROGRAMS, VAGUE};
+use self::families::{FAMILIES, NOTHING, PROGRAMS, SETTLED, VAGUE};
 use super::types::{self, MediaTypes, essence, extension};
 
 /// Bytes that are looked at.
@@ -100,6 +100,19 @@ impl Sniff {
         }
         self.lists(found, declared)
             .or_else(|why| refuse(why.into()))
+    }
+
+    /// The verdict on fewer bytes than that, as far as it stands whatever follows them.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn foresee(&self, head: &[u8], declared: &Declared) -> Result<(), Mismatch> {
+        match look(head) {
+            Found::Type(media) if SETTLED.contains(&media) || PROGRAMS.contains(&media) => {
+                self.judge(head, declared)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The lists are held against what was found; where that leaves open which of its family it is, against what was declared.

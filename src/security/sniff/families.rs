@@ -44,6 +44,9 @@ pub(super) const PROGRAMS: &[&str] = &[
     "application/vnd.android.dey",
 ];
 
+/// What a few bytes settle: nothing that follows them makes another format of it.
+pub(super) const SETTLED: &[&str] = &["application/pdf", "image/png", "image/jpeg", "image/gif"];
+
 const fn family(types: &'static str, extensions: &'static str) -> Family {
     Family { types, extensions }
 }

@@ -37,6 +37,30 @@ fn honest_uploads_pass() {
 }
 
 #[test]
+fn few_bytes_are_judged_only_where_more_change_nothing() {
+    for (bytes, media, name) in honest() {
+        for len in 0..=bytes.len() {
+            let verdict = on().foresee(&bytes[..len], &declared(media, name));
+            assert_eq!(verdict, Ok(()), "{media} {name} {len}");
+        }
+    }
+    for (bytes, early) in [
+        (&exe()[..8], true),
+        (&PNG[..8], true),
+        (b"%PDF-1.7\n", true),
+        (b"\xff\xd8\xff\xe0", true),
+        (b"MZ", false),
+        (b"PK\x03\x04\x14\0\0\0", false),
+        (b"\0\0\0\x20ftyp", false),
+    ] {
+        let verdict = on().foresee(bytes, &declared("audio/flac", "a.flac"));
+        assert_eq!(verdict.is_err(), early, "{bytes:?}");
+        let verdict = strict().foresee(b"\x01", &declared("audio/flac", ""));
+        assert_eq!(verdict, Ok(()));
+    }
+}
+
+#[test]
 fn most_of_them_are_recognized() {
     for (bytes, media, name) in honest() {
         let verdict = strict().judge(&bytes, &declared(media, name));
