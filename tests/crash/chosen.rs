@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::Mortal;
 use crate::support::disk::Disk;
@@ -151,10 +151,13 @@ async fn what_is_terminated_with_both_names_loses_both() {
     fs::create_dir_all(all.place("x/y/z")).expect("a directory");
     let sent = all.server.patch(&upload, 0, "abc").send().await;
     assert_eq!(sent.status, 204);
-    fs::remove_dir(all.place("x/y/z")).expect("it goes");
+    let (place, aside) = (all.place("x/y/z"), all.place("x/y/aside"));
     let own = file_of(&all.server.data(), &upload);
-    fs::hard_link(&own, all.place("x/y/z")).expect("a link");
-    assert_eq!(fs::metadata(&own).expect("it").nlink(), 2);
+    fs::hard_link(&own, &aside).expect("a link");
+    assert_eq!(fs::metadata(&aside).expect("it").nlink(), 2);
+    // In one step: the server tries again just after the answer, and would take the place.
+    renameat_with(CWD, &aside, CWD, &place, RenameFlags::EXCHANGE).expect("they change places");
+    fs::remove_dir(&aside).expect("it goes");
     assert_eq!(all.server.delete(&upload).await.status, 204);
     assert!(!all.place("x").exists(), "nor its directories");
     assert_eq!(stored_files(&all.server.data()), [""; 0]);
