@@ -205,7 +205,10 @@ impl<G: Ground> Committer<G> {
         let Some(commits) = self.inbox.take_light() else {
             return false;
         };
-        work.group_here(commits, &self.inbox);
+        // None: the thread was faster.
+        if !commits.is_empty() {
+            work.group_here(commits, &self.inbox);
+        }
         true
     }
 
