@@ -3,7 +3,6 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::list::{MOST, USUAL};
 use super::query::Query;
 use crate::answer::{self, ResponseBody};
 use crate::engine::{DeadLetter, Engine};
@@ -12,11 +11,10 @@ use crate::protocol::expires::rfc3339_millis;
 
 pub(super) fn list(engine: &Engine, query: &str) -> Result<Response<ResponseBody>, Reject> {
     let mut query = Query::parse(query)?;
-    let limit = query.number("limit", 1..=MOST, "1 to 1000")?;
+    let limit = query.limit()?;
     let wrong = "not the next_cursor of this list";
     let after = query.number("cursor", 0..=u64::MAX, wrong)?;
     query.end()?;
-    let limit = usize::try_from(limit.unwrap_or(USUAL)).unwrap_or(1);
     let (waiting, failed) = engine.letters();
     let (letters, more) = engine.dead_letters(after, limit);
     let last = letters.last().filter(|_| more);

@@ -17,10 +17,6 @@ use crate::meter::{KINDS, STATUSES, failure_code};
 use crate::protocol::expires::rfc3339_millis;
 use crate::upload::{Kind, Millis, Status, UploadId, UserId};
 
-/// The longest page.
-pub(super) const MOST: u64 = 1000;
-/// A page whose length nobody names.
-pub(super) const USUAL: u64 = 100;
 /// So many names are read beside each other.
 const AT_ONCE: usize = 8;
 
@@ -122,7 +118,7 @@ impl Ask {
             Some(_) => return Err(Reject::Query("order", "asc or desc")),
         };
         let age = "a whole number of seconds";
-        let limit = query.number("limit", 1..=MOST, "1 to 1000")?;
+        let limit = query.limit()?;
         let cursor = query.take("cursor");
         let ask = Self {
             statuses,
@@ -135,7 +131,7 @@ impl Ask {
             after: cursor
                 .map(|cursor| place(&cursor, sort_name, falling))
                 .transpose()?,
-            limit: usize::try_from(limit.unwrap_or(USUAL)).unwrap_or(1),
+            limit,
         };
         query.end()?;
         Ok(ask)

@@ -4,6 +4,11 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::Reject;
 
+/// The longest page of a list.
+const MOST: u64 = 1000;
+/// A page whose length nobody names.
+const USUAL: u64 = 100;
+
 /// Parameters that are still to be taken.
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -40,6 +45,12 @@ impl Query {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|n| digits && bounds.contains(n));
         number.map(Some).ok_or(Reject::Query(name, what))
+    }
+
+    /// How long a page of a list is to be.
+    pub(super) fn limit(&mut self) -> Result<usize, Reject> {
+        let limit = self.number("limit", 1..=MOST, "1 to 1000")?;
+        Ok(usize::try_from(limit.unwrap_or(USUAL)).unwrap_or(1))
     }
 
     /// That nothing is left.

@@ -10,7 +10,6 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Door;
-use super::list::{MOST, USUAL};
 use super::query::Query;
 use crate::answer::{self, ResponseBody};
 use crate::engine::Amount;
@@ -40,16 +39,13 @@ struct Ask {
 impl Ask {
     fn parse(text: &str) -> Result<Self, Reject> {
         let mut query = Query::parse(text)?;
-        let limit = query.number("limit", 1..=MOST, "1 to 1000")?;
+        let limit = query.limit()?;
         let after = match query.take("cursor") {
             Some(cursor) => Bound::Excluded(place(&cursor)?),
             None => Bound::Unbounded,
         };
         query.end()?;
-        Ok(Self {
-            after,
-            limit: usize::try_from(limit.unwrap_or(USUAL)).unwrap_or(1),
-        })
+        Ok(Self { after, limit })
     }
 }
 

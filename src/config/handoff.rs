@@ -93,9 +93,7 @@ impl HandoffOptions {
                 timeout: self.handoff_timeout,
             };
             let way = HttpWay::new(url, options).map_err(at("handoff-http"))?;
-            let sink = self.sink(&shown(url), Box::new(way));
-            let name = hooks.name(sink.name);
-            hooks.add(Sink { name, ..sink });
+            hooks.add(self.sink(&shown(url), Box::new(way)));
         }
         if let Some(program) = self
             .handoff_exec

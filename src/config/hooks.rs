@@ -79,7 +79,7 @@ impl HooksOptions {
             let (events, url) = self.address(text)?;
             let way = HttpWay::new(url, options.clone()).map_err(at("hooks-http"))?;
             hooks.add(Sink {
-                name: hooks.name(shown(url)),
+                name: shown(url),
                 events,
                 way: Box::new(way),
                 at_a_time: AT_A_TIME,

@@ -128,17 +128,12 @@ impl Hooks {
         self.sinks.is_empty()
     }
 
-    /// A name that no other receiver has: of two whose addresses differ in what is secret alone, each has its own.
-    #[must_use]
-    pub fn name(&self, mut name: String) -> String {
-        while self.find(&name).is_some() {
-            name.push('\'');
+    /// Adds a receiver, under a name that no other one has: of two whose addresses differ in what is secret alone, each has
+    /// its own.
+    pub fn add(&mut self, mut sink: Sink) {
+        while self.find(&sink.name).is_some() {
+            sink.name.push('\'');
         }
-        name
-    }
-
-    /// Adds a receiver.
-    pub fn add(&mut self, sink: Sink) {
         self.sinks.push(sink);
     }
 

@@ -15,7 +15,7 @@ use http::request::Parts;
 
 use super::auth::{Auth, Peer, Unauthorized, Who};
 use super::rate::{Allowed, Beginning, Key, Pace, Rates, TooFast};
-use super::user::Owner;
+use super::user::{Owner, User};
 use crate::protocol::address;
 use crate::upload::UserId;
 
@@ -196,12 +196,13 @@ impl Visitor<'_> {
         found
     }
 
-    /// There is nothing here that a session's token opens.
+    /// As whom something is asked for that no token of a session opens; `None`: nobody is asked.
     ///
     /// # Errors
-    /// `TooFast`.
-    pub fn opens_nothing(&mut self) -> Result<(), Refused> {
-        self.counts()
+    /// As [`Who::creator`]; `TooFast`.
+    pub fn creator(&mut self) -> Result<Option<Arc<User>>, Refused> {
+        self.counts()?;
+        Ok(self.who.creator()?)
     }
 
     /// Counts by the key, once.

@@ -88,8 +88,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
 {
     let mut visitor = door.settings.gate.enter(head, false)?;
-    visitor.opens_nothing()?;
-    let by = visitor.who.creator()?;
+    let by = visitor.creator()?;
     door.engine.may_access(false, None).await?;
     let patience = door.settings.patience.unwrap_or(PATIENCE).min(PATIENCE);
     let new = NewSession {

@@ -156,11 +156,7 @@ impl Follower {
                 Ok(id) if self.engine.opened(&id, &who).await.is_ok() => Some(id),
                 _ => continue,
             };
-            let said = match self.said.remove(&id) {
-                Some(said) => said,
-                None => self.engine.may_access(self.head_only, id.as_ref()).await,
-            };
-            match said {
+            match self.may_access(id.as_ref()).await {
                 Err(reject) if matches!(reject, Reject::HookDown { .. }) => return Err(reject),
                 Err(reject) if refused + 1 == asked.uploads.len() => return Err(reject),
                 said => {
@@ -177,8 +173,7 @@ impl Follower {
     /// # Errors
     /// As [`Engine::may_access`].
     async fn may_access(&mut self, id: Option<&UploadId>) -> Result<(), Reject> {
-        let said = self.said.remove(&id.cloned());
-        match said {
+        match self.said.remove(&id.cloned()) {
             Some(said) => said,
             None => self.engine.may_access(self.head_only, id).await,
         }
