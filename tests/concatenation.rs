@@ -127,10 +127,7 @@ async fn disk_use_returns_to_once() {
     for part in &parts {
         assert_eq!(server.delete(part).await.status, 204);
     }
-    until("everything is gone", || async {
-        server.stored_files().is_empty()
-    })
-    .await;
+    server.nothing_is_left().await;
 }
 
 #[tokio::test]

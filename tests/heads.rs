@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::support::http2::{Http2, bytes_of, path_of};
-use crate::support::{Client, bytes, start, start_with, until};
+use crate::support::{Client, bytes, start, start_with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_mebibytes_in_one_patch_of_http2() {
@@ -119,8 +119,5 @@ async fn too_large_is_told_from_the_head_alone() {
     let mut http2 = Http2::connect(&server).await;
     let refused = http2.create("/files/", &[("Upload-Length", "1001")]).await;
     assert_eq!(refused.status(), 413);
-    until("nothing is left of it", || async {
-        server.stored_files().is_empty()
-    })
-    .await;
+    server.nothing_is_left().await;
 }

@@ -216,13 +216,20 @@ pub(crate) fn soon() -> u64 {
 }
 
 async fn with_jwt() -> (Server, tempfile::TempDir) {
+    with_jwt_and(|config| config.auth.auth_audience = Some("uploads".into())).await
+}
+
+/// A server that believes signed tokens, and what else is to be different.
+pub(crate) async fn with_jwt_and(
+    change: impl FnOnce(&mut highwater::config::Config),
+) -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("key");
     std::fs::write(&file, SECRET).expect("it is written");
     let server = start_with(|config| {
         config.auth.auth = AuthMode::Jwt;
         config.auth.auth_file = Some(file);
-        config.auth.auth_audience = Some("uploads".into());
+        change(config);
     })
     .await;
     (server, dir)

@@ -134,10 +134,7 @@ async fn finished_uploads_expire_where_that_is_asked_for() {
         server.get(&path).await.status == 410
     })
     .await;
-    until("its files go", || async {
-        server.stored_files().is_empty()
-    })
-    .await;
+    server.nothing_is_left().await;
 }
 
 #[tokio::test]

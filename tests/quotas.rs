@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use highwater::config::AuthMode;
 use serde_json::{Value, json};
 
-use crate::identity::{SECRET, jwt, soon};
+use crate::identity::{jwt, soon, with_jwt_and};
 use crate::support::client::Request;
 use crate::support::{Client, Reply, Server, start_with};
 
@@ -60,17 +60,11 @@ async fn serve(
 async fn serve_jwt(
     change: impl FnOnce(&mut highwater::config::Config),
 ) -> (Server, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("key");
-    std::fs::write(&file, SECRET).expect("it is written");
-    let server = start_with(|config| {
-        config.auth.auth = AuthMode::Jwt;
-        config.auth.auth_file = Some(file);
+    with_jwt_and(|config| {
         config.admin_token = Some(ADMIN.parse().expect("a token"));
         change(config);
     })
-    .await;
-    (server, dir)
+    .await
 }
 
 /// A signed token of a user, with these claims besides.

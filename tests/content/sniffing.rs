@@ -49,14 +49,6 @@ fn is_refused(reply: &Reply) {
     );
 }
 
-/// Nothing of an upload is on the disk, once what removes it is done.
-async fn nothing_is_left(server: &Server) {
-    until("its files are gone", || async {
-        server.stored_files().is_empty()
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_mismatch_is_refused_at_once_and_nothing_is_kept() {
     let mut server = sniffing().await;
@@ -69,7 +61,7 @@ async fn a_mismatch_is_refused_at_once_and_nothing_is_kept() {
     is_refused(&server.head(&path).await);
     is_refused(&server.patch(&path, 0, png(5000)).send().await);
     is_refused(&server.get(&path).await);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
     server.restart().await;
     is_refused(&server.head(&path).await);
     assert_eq!(server.delete(&path).await.status, 204);
@@ -111,18 +103,18 @@ async fn bytes_that_come_one_by_one_are_judged_together() {
         assert_eq!(patch.send().await.status, 204);
     }
     is_refused(&server.patch(&path, 2, &body[2..]).send().await);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
     // What more bytes could make another format of waits for them: a small one is judged with its last byte.
     let archive = [b"PK\x03\x04\x14\0\0\0", &bytes(9, 52)[..]].concat();
     let path = create(&server, 60, "", IMAGE).await;
     let most = server.patch(&path, 0, &archive[..59]).send().await;
     assert_eq!(most.status, 204);
     is_refused(&server.patch(&path, 59, &archive[59..]).send().await);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
     // What they cannot change does not.
     let path = create(&server, 60, "", IMAGE).await;
     is_refused(&server.patch(&path, 0, &body[..16]).send().await);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
 }
 
 #[tokio::test]
@@ -137,7 +129,7 @@ async fn a_length_declared_late_is_no_way_around() {
     let declare = server.patch(&path, 100, "").header("Upload-Length", 100);
     is_refused(&declare.send().await);
     is_refused(&server.head(&path).await);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
 }
 
 #[tokio::test]
@@ -153,7 +145,7 @@ async fn a_creation_with_bytes_leaves_nothing_behind() {
     let refused = post(exe(9000)).await;
     is_refused(&refused);
     assert_eq!(refused.header("Location"), None);
-    nothing_is_left(&server).await;
+    server.nothing_is_left().await;
     assert_eq!(post(png(9000)).await.status, 201);
 }
 

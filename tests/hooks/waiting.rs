@@ -104,10 +104,7 @@ async fn a_waiting_final_lies_there_when_its_last_part_is_complete() {
         for part in [first, second] {
             assert_eq!(server.delete(&part).await.status, 204);
         }
-        until("nothing is left", || async {
-            server.stored_files().is_empty()
-        })
-        .await;
+        server.nothing_is_left().await;
     }
 }
 
@@ -134,10 +131,7 @@ async fn a_waiting_final_of_nothing_lies_there_too() {
         for part in open {
             assert_eq!(server.delete(&part).await.status, 204);
         }
-        until("nothing is left", || async {
-            server.stored_files().is_empty()
-        })
-        .await;
+        server.nothing_is_left().await;
     }
 }
 

@@ -127,13 +127,7 @@ async fn is_held(server: &Server, token: impl Fn(&str) -> String) {
     let user = bearer("free");
     let took = user.send(16 * (128 << 10)).await;
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let post = user.own(server.request("POST", "/uploads/initialize"));
-    let session = post.body(r#"{"filename":"f","size":1}"#).send().await;
-    let session = session.json();
-    let text = |name: &str| session[name].as_str().expect("a text");
-    let status = format!("/uploads/{}/status", text("session_id"));
-    let status = server.request("GET", &status);
-    let status = status.bearing(text("session_token"));
+    let status = by_its_token(server, |post| user.own(post)).await;
     for _ in 0..3 * REQUESTS {
         let own = user.own(server.tus("GET", "/files/x"));
         assert_eq!(own.send().await.status, 404);
@@ -146,6 +140,17 @@ async fn is_held(server: &Server, token: impl Fn(&str) -> String) {
     for name in ["request_rate", "byte_rate"] {
         assert_eq!(limits[name], Value::Null, "{limits}");
     }
+}
+
+/// What asks for the status of a new session by the session's own token.
+async fn by_its_token(server: &Server, own: impl FnOnce(Request) -> Request) -> Request {
+    let post = own(server.request("POST", "/uploads/initialize"));
+    let session = post.body(r#"{"filename":"f","size":1}"#).send().await;
+    let session = session.json();
+    let text = |name: &str| session[name].as_str().expect("a text");
+    let status = format!("/uploads/{}/status", text("session_id"));
+    let status = server.request("GET", &status);
+    status.bearing(text("session_token"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -177,13 +182,7 @@ async fn what_the_file_says_is_held_to_as_it_changes() {
     let (server, dir) = serve("quota = \"5\"", |_| {}).await;
     let alice = alice(&server);
     over_quota(&alice.ask(6).await, 0, 5);
-    let post = alice.own(server.request("POST", "/uploads/initialize"));
-    let session = post.body(r#"{"filename":"f","size":1}"#).send().await;
-    let session = session.json();
-    let text = |name: &str| session[name].as_str().expect("a text");
-    let status = format!("/uploads/{}/status", text("session_id"));
-    let status = server.request("GET", &status);
-    let status = status.bearing(text("session_token"));
+    let status = by_its_token(&server, |post| alice.own(post)).await;
     assert_eq!(status.clone().send().await.status, 200);
 
     users(dir.path(), "quota = \"50\"\nrequest_rate = 3");

@@ -73,6 +73,14 @@ impl Server {
         stored_files(&self.data())
     }
 
+    /// None of them is there, once what removes them is done.
+    pub async fn nothing_is_left(&self) {
+        until("nothing is left", || async {
+            self.stored_files().is_empty()
+        })
+        .await;
+    }
+
     /// Has it read its files anew.
     pub fn reload(&self) {
         self.running.as_ref().expect("it runs").reload();
