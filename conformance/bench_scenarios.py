@@ -121,7 +121,7 @@ SCENARIOS = (
         "trickle --uploads {trickles}",
         "trickle --uploads 1000 --pieces 3 --pause 500",
         (named("KiB each", "kib_each"), UPLOAD_CPU, PEAK),
-        ALL,
+        ("highwater", "tusd", "@tus/server"),  # rustus hangs: no answer within the ten minutes that a run has
         1,
     ),
     Scenario(
