@@ -434,7 +434,7 @@ async fn complete_uploads_do_not_hold_up_the_start_and_share_a_sync_of_the_state
     let known = machine.upload(b"hello", &known, &[(Mark::Open, true)]);
     ids.push(known.await);
     let (engine, found) = machine.start(0, false).await;
-    assert_eq!(found.open, 0, "they are complete");
+    assert_eq!(found.open, ids.len());
     assert!(engine.inner.table.slot(&ids[0]).get().is_none(), "loaded");
     for id in &ids {
         machine.is_synced(id).await;
@@ -442,4 +442,49 @@ async fn complete_uploads_do_not_hold_up_the_start_and_share_a_sync_of_the_state
     let synced = async || machine.state.synced.load(Ordering::SeqCst) > 0;
     until("the state is synced", synced).await;
     assert_eq!(machine.state.synced.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn open_uploads_do_not_hold_up_the_start_and_are_looked_at_unasked() {
+    let machine = Machine::default();
+    let record = Record {
+        offset: 3,
+        ..Record::new(Kind::Plain, Some(10), now())
+    };
+    let id = machine
+        .upload(b"hello", &record, &[(Mark::Open, true)])
+        .await;
+    let (engine, found) = machine.start(0, false).await;
+    assert_eq!(found.open, 1);
+    assert!(engine.inner.table.slot(&id).get().is_none(), "loaded");
+    until("it is held against its file", async || {
+        machine.record(&id).await.offset == 5 && !machine.is_marked(Mark::Open, &id).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_start_leaves_alone_what_somebody_has_opened_meanwhile() {
+    let machine = Machine::default();
+    let record = Record {
+        offset: 5,
+        ..Record::new(Kind::Plain, Some(10), now())
+    };
+    let mark = [(Mark::Open, true)];
+    let id = machine.upload(b"hello", &record, &mark).await;
+    let complete = machine
+        .upload(b"hello", &unsynced(Kind::Plain), &mark)
+        .await;
+    let (engine, _) = machine.start(0, false).await;
+    let guard = engine.inner.locks.try_lock(&id).expect("the lock");
+    // It is synced once everything has been looked at.
+    machine.is_synced(&complete).await;
+    assert!(machine.is_marked(Mark::Open, &id).await, "somebody held it");
+    drop(guard);
+    let entry = engine.inner.entry(&id).await.expect("an upload");
+    for open in [true, false] {
+        entry.image().marked_open = open;
+        engine.inner.recover_one(&id).await;
+        assert_eq!(machine.is_marked(Mark::Open, &id).await, open);
+    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::StartError;
@@ -28,7 +29,8 @@ use crate::{session, tus, watch};
 /// An engine, the directory it works in, and the doors to it.
 pub(super) struct Open {
     pub(super) engine: Engine,
-    pub(super) dir: DataDir,
+    /// Once it is noted that every upload has its record.
+    pub(super) dir: JoinHandle<DataDir>,
     pub(super) auth: Arc<Auth>,
     pub(super) app: Doors,
 }
@@ -76,11 +78,13 @@ pub(super) async fn open(config: &Config, addr: Option<SocketAddr>) -> Result<Op
             "UPLOADS OF USERS ARE OPEN TO EVERYBODY: they were created under another --auth, and with --auth none whoever knows an upload's id can read, change and delete it (of a session, whoever has its token)"
         );
     }
-    let dir = tokio::task::spawn_blocking(move || dir.records_complete().map(|()| dir)).await;
-    let dir = dir
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(StartError::System)?;
+    // Two syncs that nobody needs to wait for: an end before that makes the next start look for records once more.
+    let dir = tokio::task::spawn_blocking(move || {
+        if let Err(error) = dir.records_complete() {
+            warn!(%error, "that every upload has its record could not be noted");
+        }
+        dir
+    });
     let rates = (config.limits.allowed(), config.limits.total());
     let gate = Gate::new(auth.clone(), rates, config.behind_proxy);
     gate.remember(found.begun.iter().map(|(user, ago)| (user.as_ref(), *ago)));

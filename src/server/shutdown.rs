@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -95,7 +96,7 @@ async fn broken(storage: Option<&Storage>) {
 /// What is closed last.
 pub(super) struct Storage {
     pub(super) engine: Engine,
-    pub(super) dir: DataDir,
+    pub(super) dir: JoinHandle<DataDir>,
 }
 
 impl Storage {
@@ -104,8 +105,12 @@ impl Storage {
             return error!(%error, "the state was not closed well; the next start recovers");
         }
         // Last, since it says that everything is on the disk.
-        let closed = tokio::task::spawn_blocking(move || self.dir.close()).await;
-        if let Ok(Err(error)) = closed {
+        let close = |dir: DataDir| tokio::task::spawn_blocking(move || dir.close());
+        let closed = match self.dir.await {
+            Ok(dir) => close(dir).await.map_err(io::Error::other).flatten(),
+            Err(panic) => Err(io::Error::other(panic)),
+        };
+        if let Err(error) = closed {
             warn!(%error, "the clean end could not be noted; the next start recovers");
         }
     }
