@@ -120,6 +120,8 @@ fn over(inputs: impl Strategy<Value = Vec<u8>>, cases: usize, seed: u64, holds: 
     let config = Config {
         cases: u32::try_from(cases).expect("some cases"),
         max_shrink_iters: 300,
+        // Where each try waits for something that does not come, what failed first is told all the same.
+        max_shrink_time: 60_000,
         failure_persistence: None,
         ..Config::default()
     };
