@@ -31,6 +31,7 @@ mod access;
 mod aside;
 mod calls;
 mod chosen;
+mod copy;
 mod join;
 mod names;
 mod open;

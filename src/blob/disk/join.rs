@@ -1,24 +1,19 @@
 //! Joining by hard links, and putting the joined bytes into one file later.
 
-use std::fs::{self, File as FsFile};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use rustix::fs::copy_file_range;
-use rustix::io::Errno;
 
 use super::calls::remove_if_there;
+use super::copy::Copy;
 use super::names::sync_file;
-use super::sys::{fault, lost, retried};
+use super::sys::{fault, lost};
 use super::{DiskBlobs, Shared};
 use crate::blob::ranges::{Plan, plan, slice};
 use crate::blob::{Blob, BlobError, File, JoinParts, Segment};
 use crate::upload::UploadId;
-
-/// The buffer where the kernel cannot copy by itself.
-const BUFFER: usize = 256 << 10;
 
 #[async_trait]
 impl JoinParts for DiskBlobs {
@@ -172,12 +167,7 @@ impl Shared {
     }
 
     /// Copies `pieces` to `at` of the draft, one after the other. Returns where it stands then.
-    pub(super) fn copy(
-        &self,
-        draft: &File,
-        pieces: &[Segment],
-        mut at: u64,
-    ) -> Result<u64, BlobError> {
+    pub(super) fn copy(&self, draft: &File, pieces: &[Segment], at: u64) -> Result<u64, BlobError> {
         let path = self.paths.of(draft);
         let mut options = self.names.options();
         options.write(true).create(at == 0).truncate(at == 0);
@@ -187,94 +177,22 @@ impl Shared {
         if len < at {
             return Err(BlobError::Lost);
         }
+        let total = pieces.iter().map(|piece| piece.len).sum();
+        let mut copy = Copy::new(&out, at, total);
         for piece in pieces {
             let path = self.paths.of(&piece.file);
             let from = self.open_read(&piece.file)?;
-            let copied = copy_range(&from, piece.start, &out, at, piece.len);
+            let copied = copy.range(&from, piece.start, piece.len);
             copied.map_err(|e| match e.kind() {
                 ErrorKind::UnexpectedEof => BlobError::Lost,
                 _ => fault(&path, e),
             })?;
-            at += piece.len;
         }
-        Ok(at)
+        copy.finish().map_err(|e| fault(&path, e))
     }
 }
 
 /// Whether a name was there already.
 fn is_taken(e: &BlobError) -> bool {
     matches!(e, BlobError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists)
-}
-
-/// Copies in the kernel, which shares the blocks where the file system can; through a buffer where it cannot.
-fn copy_range(
-    from: &FsFile,
-    mut start: u64,
-    to: &FsFile,
-    mut at: u64,
-    mut len: u64,
-) -> io::Result<()> {
-    while len > 0 {
-        let want = usize::try_from(len).unwrap_or(usize::MAX);
-        let (mut off_in, mut off_out) = (start, at);
-        let copied = copy_file_range(from, Some(&mut off_in), to, Some(&mut off_out), want);
-        let n = match copied {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(n) => n as u64,
-            Err(Errno::INTR) => 0,
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                return copy_buffered(from, start, to, at, len);
-            }
-            Err(e) => return Err(e.into()),
-        };
-        start += n;
-        at += n;
-        len -= n;
-    }
-    Ok(())
-}
-
-fn copy_buffered(
-    from: &FsFile,
-    mut start: u64,
-    to: &FsFile,
-    mut at: u64,
-    mut len: u64,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    while len > 0 {
-        let want = usize::try_from(len).unwrap_or(usize::MAX).min(BUFFER);
-        let n = retried(|| from.read_at(&mut buffer[..want], start))?;
-        if n == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        to.write_all_at(&buffer[..n], at)?;
-        start += n as u64;
-        at += n as u64;
-        len -= n as u64;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ways_of_copying_give_the_same_bytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
-        let bytes: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
-        fs::write(&source, &bytes).unwrap();
-        let from = FsFile::open(&source).unwrap();
-        for copy in [copy_range, copy_buffered] {
-            let copied = dir.path().join("copied");
-            let to = FsFile::create(&copied).unwrap();
-            copy(&from, 100, &to, 3, 600_000).unwrap();
-            let copied = fs::read(&copied).unwrap();
-            assert!(copied[..3] == [0; 3] && copied[3..] == bytes[100..600_100]);
-            let past = copy(&from, 699_999, &to, 0, 2).unwrap_err();
-            assert_eq!(past.kind(), ErrorKind::UnexpectedEof);
-        }
-    }
 }
