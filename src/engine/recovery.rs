@@ -35,7 +35,7 @@ use crate::progress::Hub;
 use crate::state::{Change, Detail, Mark, Promise, StateStore};
 use crate::upload::{Failure, Kind, Record, Status, UploadId, UserId};
 
-/// So many uploads are looked at at the same time.
+/// So many uploads are looked at at the same time: each is some reads that wait for a thread.
 const AT_ONCE: usize = 32;
 
 /// What the start found.

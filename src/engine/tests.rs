@@ -190,6 +190,14 @@ fn unsynced(kind: Kind) -> Record {
     }
 }
 
+/// Of ten bytes, so many of which are told.
+fn unfinished(offset: u64) -> Record {
+    Record {
+        offset,
+        ..Record::new(Kind::Plain, Some(10), now())
+    }
+}
+
 pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_secs(5);
     while !holds().await {
@@ -447,12 +455,8 @@ async fn complete_uploads_do_not_hold_up_the_start_and_share_a_sync_of_the_state
 #[tokio::test]
 async fn open_uploads_do_not_hold_up_the_start_and_are_looked_at_unasked() {
     let machine = Machine::default();
-    let record = Record {
-        offset: 3,
-        ..Record::new(Kind::Plain, Some(10), now())
-    };
     let id = machine
-        .upload(b"hello", &record, &[(Mark::Open, true)])
+        .upload(b"hello", &unfinished(3), &[(Mark::Open, true)])
         .await;
     let (engine, found) = machine.start(0, false).await;
     assert_eq!(found.open, 1);
@@ -466,12 +470,8 @@ async fn open_uploads_do_not_hold_up_the_start_and_are_looked_at_unasked() {
 #[tokio::test]
 async fn the_start_leaves_alone_what_somebody_has_opened_meanwhile() {
     let machine = Machine::default();
-    let record = Record {
-        offset: 5,
-        ..Record::new(Kind::Plain, Some(10), now())
-    };
     let mark = [(Mark::Open, true)];
-    let id = machine.upload(b"hello", &record, &mark).await;
+    let id = machine.upload(b"hello", &unfinished(5), &mark).await;
     let complete = machine
         .upload(b"hello", &unsynced(Kind::Plain), &mark)
         .await;

@@ -114,7 +114,7 @@ pub async fn run(config: Config, mut hung_up: impl FnMut()) -> Result<(), StartE
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let config = config.checked()?;
     let tls = config.tls.open()?.map(Arc::new);
-    // A port in use is told before anything is touched; connections wait until what was open at a crash is mended.
+    // A port in use is told before anything is touched; connections wait until the records are known.
     let bound = listen::Bound::new(&config).await?;
     let Open {
         engine,

@@ -19,7 +19,7 @@ const BUFFER: usize = 1 << 20;
 /// What `O_DIRECT` wants of places, lengths and memory, on every disk there is.
 const ALIGNED: usize = 4096;
 /// `statfs` of ext2, ext3 and ext4.
-const EXT: i64 = 0xef53;
+const EXT: i128 = 0xef53;
 
 /// A file that ranges of others are copied to, one after the other.
 pub(super) struct Copy<'a> {
@@ -33,7 +33,7 @@ impl<'a> Copy<'a> {
     /// `len` bytes are to come, the first of them at `at`.
     pub(super) fn new(to: &'a File, at: u64, len: u64) -> Self {
         let worth = len >= BUFFER as u64 && at.is_multiple_of(ALIGNED as u64);
-        let ext = || fstatfs(to).is_ok_and(|found| i128::from(found.f_type) == i128::from(EXT));
+        let ext = || fstatfs(to).is_ok_and(|found| i128::from(found.f_type) == EXT);
         let buffer = (worth && ext() && set_direct(to, true).is_ok()).then(Buffer::new);
         Self { to, at, buffer }
     }
@@ -207,11 +207,25 @@ mod tests {
     #[test]
     fn a_range_that_is_not_there_is_told() {
         let from = file(&bytes(1 << 20));
-        for len in [(1 << 20) + 1, 3 << 20] {
-            let to = file(b"");
-            let mut copy = Copy::new(&to, 0, len);
-            let copied = copy.range(&from, 0, len);
+        let past = |mut copy: Copy<'_>, start, len| {
+            let copied = copy.range(&from, start, len);
             assert_eq!(copied.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        };
+        for (start, len) in [(0, (1 << 20) + 1), (0, 3 << 20), ((1 << 20) - 1, 2)] {
+            let to = file(b"");
+            past(Copy::new(&to, 0, len), start, len);
+            // In the kernel, and through a buffer without it.
+            past(Copy::new(&to, 3, len), start, len);
+            let buffer = Some(Buffer::new());
+            past(
+                Copy {
+                    to: &to,
+                    at: 3,
+                    buffer,
+                },
+                start,
+                len,
+            );
         }
     }
 
@@ -222,8 +236,10 @@ mod tests {
         let mut copy = Copy::new(&to, 0, 100);
         assert!(copy.buffer.is_none(), "too little to go past the cache");
         copy.buffer = Some(Buffer::new());
+        copy.range(&from, 100, 1 << 20).unwrap();
         copy.range(&from, 0, 2 << 20).unwrap();
-        assert_eq!(copy.finish().unwrap(), 2 << 20);
-        assert!(read(&to) == bytes(2 << 20));
+        assert_eq!(copy.finish().unwrap(), 3 << 20);
+        let source = bytes(2 << 20);
+        assert!(read(&to) == [&source[100..][..1 << 20], &source].concat());
     }
 }
