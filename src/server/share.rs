@@ -15,7 +15,9 @@ use super::far::Look;
 use crate::engine::FarEnd;
 
 /// What the last reads of all connections may have brought together, about. They hold several times this: hyper fills a buffer
-/// while another is being written. 800 connections of 200 sessions come to 111 MiB; with 16 MiB here it was 154.
+/// while another is being written. 800 connections of 200 sessions come to 109 MiB; with 16 MiB here it was 154. The price is
+/// smaller reads: a GiB over 200 connections takes 8 to 17 % more of the processor, over 64 some 7 %, over one no more. To count
+/// the room of the buffers instead of what came gave no better pair of the two.
 const ALL: usize = 8 << 20;
 /// One connection gets such a part of what is left of that.
 const PART: usize = 8;
